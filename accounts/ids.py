@@ -1,0 +1,17 @@
+"""Identifiers: UUID version 7 (RFC 9562), so that ids sort by when they were made and indexes stay dense."""
+
+from __future__ import annotations
+
+import os
+import time
+import uuid
+
+
+def uuid7() -> uuid.UUID:
+    """A new id: 48 bits of Unix milliseconds, then 74 random bits."""
+    milliseconds = time.time_ns() // 1_000_000
+    random = int.from_bytes(os.urandom(10), "big")
+    value = (milliseconds & 0xFFFF_FFFF_FFFF) << 80
+    value |= 0x7000 << 64 | ((random >> 64) & 0x0FFF) << 64
+    value |= 0x8000_0000_0000_0000 | (random & 0x3FFF_FFFF_FFFF_FFFF)
+    return uuid.UUID(int=value)

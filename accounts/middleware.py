@@ -1,0 +1,112 @@
+"""Which workspace a request speaks for, and its scope around the view.
+
+The last middleware: it finds the person (session or API key), the workspace and the role, then runs the view inside
+that workspace's scope, which is one transaction. An answer of 400 or more rolls it back: bad input changes nothing.
+A view that calls another server sets `unscoped = True` (on the function or its class) and opens short scopes itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+
+from accounts import api_keys
+from accounts.models import ApiKey, Membership, User, Workspace
+from accounts.selectors import memberships_of
+from accounts.tenancy import tenant_scope
+
+SESSION_WORKSPACE = "workspace"
+
+
+@dataclass(frozen=True, slots=True)
+class Tenancy:
+    """Who asks, for which workspace, in which role. `memberships` are all of a signed-in person's (for the switcher)."""
+
+    user: User
+    workspace: Workspace
+    membership: Membership
+    memberships: tuple[Membership, ...] = ()
+    api_key: ApiKey | None = None
+
+    @property
+    def read_only(self) -> bool:
+        return self.api_key is not None and self.api_key.access == "read"
+
+
+class WorkspaceRequest(HttpRequest):
+    """What views get: a request of somebody, in a workspace (for types only)."""
+
+    tenancy: Tenancy
+    user: User  # type: ignore[assignment]
+    htmx: Any
+
+
+class WorkspaceMiddleware:
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        request.tenancy = resolve(request)  # type: ignore[attr-defined]
+        return self.get_response(request)
+
+    def process_view(
+        self, request: HttpRequest, view: Callable[..., HttpResponseBase], args: Any, kwargs: Any
+    ) -> HttpResponseBase | None:
+        tenancy: Tenancy | None = request.tenancy  # type: ignore[attr-defined]
+        holder = getattr(view, "cls", None) or getattr(view, "view_class", None) or view
+        if tenancy is None or getattr(holder, "unscoped", False):
+            return None
+        try:
+            with tenant_scope(tenancy.workspace.id):
+                response = view(request, *args, **kwargs)
+                # Templates are lazy: they are rendered here, where their queries still see the workspace's rows.
+                if hasattr(response, "render") and callable(response.render):
+                    response = response.render()
+                if response.status_code >= 400:
+                    transaction.set_rollback(True)
+                return response
+        except IntegrityError as error:
+            # Two requests crossed: one of them deleted or took what the other was about to use. Nothing was written.
+            return crossed(request, error)
+
+
+def crossed(request: HttpRequest, error: IntegrityError) -> HttpResponse:
+    """The answer when the database's constraints refuse a write that looked good when it was checked."""
+    detail = "Somebody changed this at the same moment. Nothing was saved: load it again and repeat."
+    if request.path.startswith("/api/"):
+        from accounts.rest.problems import problem_response
+
+        return problem_response(409, "conflict", detail)
+    return HttpResponse(detail, status=409, content_type="text/plain; charset=utf-8")
+
+
+def resolve(request: HttpRequest) -> Tenancy | None:
+    """Find the person and the workspace of a request, or None where it has none (or asks for one it may not see)."""
+    authorization = request.headers.get("Authorization", "")
+    if authorization:
+        scheme, _, key = authorization.partition(" ")
+        return api_keys.tenancy_of(key.strip()) if scheme.lower() == "bearer" else None
+    if not request.user.is_authenticated:
+        return None
+    user: User = request.user  # type: ignore[assignment]
+    memberships = memberships_of(user)
+    chosen = _choose(request, memberships)
+    if chosen is None:
+        return None
+    return Tenancy(user=user, workspace=chosen.workspace, membership=chosen, memberships=tuple(memberships))
+
+
+def _choose(request: HttpRequest, memberships: list[Membership]) -> Membership | None:
+    slug = request.headers.get("X-Workspace")
+    if slug:
+        return next((one for one in memberships if one.workspace.slug == slug), None)
+    wanted = request.session.get(SESSION_WORKSPACE)
+    for one in memberships:
+        if wanted and one.workspace_id == UUID(wanted):
+            return one
+    return memberships[0] if memberships else None

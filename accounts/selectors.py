@@ -1,0 +1,41 @@
+"""Reading workspaces and people."""
+
+from __future__ import annotations
+
+from uuid import UUID
+
+from django.db.models import QuerySet
+
+from accounts.models import ApiKey, Membership, User, Workspace
+from accounts.tenancy import SPAN_USER, span
+
+
+def memberships_of(user: User) -> list[Membership]:
+    """A person's memberships with their workspaces, by workspace name. Spans workspaces: it is how one signs in."""
+    with span(SPAN_USER, str(user.id)):
+        return list(
+            Membership.objects.filter(user=user, user__is_active=True)
+            .select_related("workspace", "user")
+            .order_by("workspace__name", "id")
+        )
+
+
+def members_of(workspace: Workspace) -> QuerySet[Membership]:
+    """The people of a workspace."""
+    return Membership.objects.filter(workspace=workspace).select_related("user")
+
+
+def member(workspace: Workspace, user_id: UUID) -> Membership | None:
+    """The membership of a user id in this workspace, if they are a member."""
+    return members_of(workspace).filter(user_id=user_id).first()
+
+
+def admins_of(workspace: Workspace) -> list[User]:
+    """The workspace's admins, for what only they are told."""
+    return [one.user for one in members_of(workspace).filter(role="admin").order_by("id")]
+
+
+def api_keys_of(workspace: Workspace, *, viewer: Membership) -> QuerySet[ApiKey]:
+    """API keys that are not revoked: an admin's view is of all, everybody else's of their own."""
+    keys = ApiKey.objects.filter(workspace=workspace, revoked_at=None).select_related("user")
+    return keys if viewer.is_admin else keys.filter(user_id=viewer.user_id)

@@ -1,0 +1,169 @@
+"""Making workspaces, adding people, keeping the trail."""
+
+from __future__ import annotations
+
+import zoneinfo
+from typing import Any
+from uuid import UUID
+
+from django.contrib.auth.password_validation import validate_password
+from django.core.exceptions import ValidationError
+from django.core.validators import validate_email
+from django.db import IntegrityError, transaction
+from django.utils.text import slugify
+
+from accounts.errors import InUse, Invalid
+from accounts.ids import uuid7
+from accounts.models import AuditEvent, Membership, Plan, Role, User, Workspace
+from accounts.tenancy import tenant_scope
+
+
+def record_audit(
+    *, workspace: Workspace | UUID, actor: User | None, action: str, target: str = "", **data: Any
+) -> None:
+    """Write one line of the trail, inside the workspace's scope. `data` must hold no secrets."""
+    workspace_id = workspace.id if isinstance(workspace, Workspace) else workspace
+    AuditEvent.objects.create(
+        workspace_id=workspace_id, actor=actor, action=action, target=target[:200], data=data
+    )
+
+
+def check_email(email: str) -> str:
+    """A usable e-mail address in its kept form (lower case), or Invalid."""
+    email = email.strip().lower()
+    try:
+        validate_email(email)
+    except ValidationError as error:
+        raise Invalid({"email": ["Enter an e-mail address like name@example.com."]}) from error
+    return email
+
+
+def check_workspace_values(
+    *, timezone: str | None = None, currency: str | None = None, plan: str | None = None
+) -> None:
+    """Refuse values that a workspace cannot have."""
+    errors: dict[str, list[str]] = {}
+    if timezone is not None and timezone not in zoneinfo.available_timezones():
+        errors["timezone"] = ["Choose a time zone by its name, such as Europe/Berlin."]
+    if currency is not None and not (len(currency) == 3 and currency.isascii() and currency.isupper()):
+        errors["currency"] = ["Give the currency as three capital letters, such as EUR."]
+    if plan is not None and plan not in Plan.values:
+        errors["plan"] = ["Choose free or pro."]
+    if errors:
+        raise Invalid(errors)
+
+
+def create_workspace(
+    *,
+    name: str,
+    email: str,
+    password: str | None = None,
+    person_name: str = "",
+    plan: str = Plan.FREE,
+    timezone: str = "UTC",
+    currency: str = "USD",
+    slug: str = "",
+) -> Membership:
+    """Make a workspace with its first admin (a new person, or one who is known already). Returns the membership.
+
+    A known person keeps their password. Raises Invalid.
+    """
+    name = name.strip()
+    if not name:
+        raise Invalid({"name": ["Give the workspace a name."]})
+    email = check_email(email)
+    check_workspace_values(timezone=timezone, currency=currency, plan=plan)
+    base = slugify(slug or name)[:50] or "workspace"
+    with transaction.atomic():
+        user = find_or_add_user(email=email, name=person_name, password=password)
+        for attempt in range(1, 1000):
+            candidate = base if attempt == 1 else f"{base}-{attempt}"
+            workspace = Workspace(
+                id=uuid7(), name=name, slug=candidate, plan=plan, timezone=timezone, currency=currency
+            )
+            try:
+                with tenant_scope(workspace.id):
+                    workspace.save(force_insert=True)
+                    membership = Membership.objects.create(workspace=workspace, user=user, role=Role.ADMIN)
+                    record_audit(workspace=workspace, actor=user, action="workspace.created", target=name)
+                    return membership
+            except IntegrityError:
+                continue
+    raise Invalid({"name": ["Choose another name for the workspace."]})
+
+
+def find_or_add_user(*, email: str, name: str = "", password: str | None = None) -> User:
+    """The person with this e-mail address, made where there is none. A password is set for a new person only."""
+    user = User.objects.filter(email__iexact=email).first()
+    if user is not None:
+        return user
+    if password is not None:
+        try:
+            validate_password(password)
+        except ValidationError as error:
+            raise Invalid({"password": list(error.messages)}) from error
+    return User.objects.create_user(email, password, name=name.strip())
+
+
+def add_member(
+    *, workspace: Workspace, email: str, name: str = "", role: str = Role.MEMBER, actor: User | None
+) -> Membership:
+    """Add a person to the workspace; they are a member from then on. Raises Invalid."""
+    email = check_email(email)
+    check_role(role)
+    user = find_or_add_user(email=email, name=name)
+    if Membership.objects.filter(workspace=workspace, user=user).exists():
+        raise Invalid({"email": ["This person is already a member."]})
+    membership = Membership.objects.create(workspace=workspace, user=user, role=role)
+    record_audit(workspace=workspace, actor=actor, action="member.added", target=email, role=role)
+    return membership
+
+
+def check_role(role: str) -> None:
+    if role not in Role.values:
+        raise Invalid({"role": ["Choose admin, designer or member."]})
+
+
+def change_role(*, membership: Membership, role: str, actor: User) -> Membership:
+    """Give a member another role. The last admin stays one. Raises Invalid, InUse."""
+    check_role(role)
+    if membership.role == role:
+        return membership
+    _keep_an_admin(membership)
+    before, membership.role = membership.role, role
+    membership.save(update_fields=["role"])
+    record_audit(
+        workspace=membership.workspace_id,
+        actor=actor,
+        action="member.role",
+        target=membership.user.email,
+        before=before,
+        after=role,
+    )
+    return membership
+
+
+def remove_member(*, membership: Membership, actor: User) -> None:
+    """Take a person out of the workspace; their time stays, their API keys here end. Raises InUse for the last admin."""
+    from accounts.models import ApiKey
+
+    _keep_an_admin(membership)
+    ApiKey.objects.filter(workspace_id=membership.workspace_id, user_id=membership.user_id).delete()
+    record_audit(
+        workspace=membership.workspace_id, actor=actor, action="member.removed", target=membership.user.email
+    )
+    membership.delete()
+
+
+def _keep_an_admin(membership: Membership) -> None:
+    if membership.role != Role.ADMIN:
+        return
+    # Locked, so that two admins who remove each other at once do not leave none.
+    admins = list(
+        Membership.objects.select_for_update()
+        .filter(workspace_id=membership.workspace_id, role=Role.ADMIN)
+        .order_by("id")
+        .values_list("id", flat=True)
+    )
+    if admins == [membership.id]:
+        raise InUse("A workspace keeps at least one admin. Make somebody else an admin first.")

@@ -1,0 +1,260 @@
+"""What any provider needs: the connection, runs and their entries, and links between logs and remote entries."""
+
+from __future__ import annotations
+
+from django.conf import settings
+from django.db import models
+from django.utils import timezone
+
+from accounts.tenancy import TenantForeignKey, TenantModel, TenantOneToOneField
+from inbound.models import TimeProposal
+from integrations.fields import EncryptedTextField
+from timelogs.models import TimeLog
+
+
+class ConnectionStatus(models.TextChoices):
+    CONNECTED = "connected", "Connected"
+    RECONNECT_NEEDED = "reconnect_needed", "Reconnect needed"
+    NOT_CONNECTED = "not_connected", "Not connected"
+
+
+class AuthKind(models.TextChoices):
+    TOKEN = "token", "Personal access token"
+    OAUTH = "oauth", "OAuth"
+
+
+class Direction(models.TextChoices):
+    IMPORT = "import", "Harvest → Timebridge"
+    TWO_WAY = "two_way", "Both ways"
+
+
+class ConflictPolicy(models.TextChoices):
+    HARVEST = "harvest", "Harvest wins"
+    TIMEBRIDGE = "timebridge", "Timebridge wins"
+    NEWEST = "newest", "Newest wins"
+    ASK = "ask", "Ask"
+
+
+class Connection(TenantModel):
+    """A workspace's connection to a provider: one row, kept (without tokens) after disconnecting.
+
+    remote_user_* describe the person whose token it is; `sees_all` is whether that token reads everybody's time.
+    """
+
+    provider = models.CharField(max_length=20, default="harvest")
+    status = models.CharField(
+        max_length=20, choices=ConnectionStatus.choices, default=ConnectionStatus.NOT_CONNECTED
+    )
+    status_detail = models.TextField(blank=True)
+    auth = models.CharField(max_length=10, choices=AuthKind.choices, blank=True)
+    account_id = models.CharField(max_length=40, blank=True)
+    account_name = models.CharField(max_length=200, blank=True)
+    access_token = EncryptedTextField(blank=True)
+    refresh_token = EncryptedTextField(blank=True)
+    token_expires_at = models.DateTimeField(null=True)
+    remote_user_id = models.CharField(max_length=40, blank=True)
+    remote_user_name = models.CharField(max_length=200, blank=True)
+    remote_user_email = models.CharField(max_length=254, blank=True)
+    sees_all = models.BooleanField(default=True)
+    connected_at = models.DateTimeField(null=True)
+    connected_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+    )
+    direction = models.CharField(max_length=10, choices=Direction.choices, default=Direction.IMPORT)
+    conflict_policy = models.CharField(
+        max_length=10, choices=ConflictPolicy.choices, default=ConflictPolicy.HARVEST
+    )
+    auto_sync = models.BooleanField(default=False)
+    default_task = models.CharField(max_length=40, blank=True)
+    catalogue_read_at = models.DateTimeField(null=True)
+    watermark_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["workspace", "provider"], name="integrations_connection_once"),
+            models.CheckConstraint(
+                condition=~models.Q(status=ConnectionStatus.NOT_CONNECTED)
+                | models.Q(access_token="", refresh_token=""),
+                name="integrations_connection_forgets",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.provider} {self.account_id} ({self.status})"
+
+    @property
+    def connected(self) -> bool:
+        return self.status == ConnectionStatus.CONNECTED
+
+
+class RunKind(models.TextChoices):
+    IMPORT = "import", "Import"
+    SYNC = "sync", "Sync"
+    AUTO = "auto", "Automated sync"
+
+
+class RunState(models.TextChoices):
+    QUEUED = "queued", "Queued"
+    RUNNING = "running", "Running"
+    SUCCEEDED = "succeeded", "Succeeded"
+    PARTIAL = "partial", "Partly done"
+    FAILED = "failed", "Failed"
+
+
+LIVE_STATES = (RunState.QUEUED, RunState.RUNNING)
+
+
+class SyncRun(TenantModel):
+    """One reading of a provider: the ledger. Its counts are counted from its entries, never kept beside them.
+
+    A live run (queued or running) is unique for a connection. A worker holds it by a lease: `lease_token` is that
+    worker's claim, good until `lease_until`, prolonged as pages are done; an expired lease may be claimed by another.
+    expected: entries that the provider said the window holds, once the first page is in.
+    """
+
+    connection = TenantForeignKey(Connection, on_delete=models.CASCADE, related_name="runs")
+    kind = models.CharField(max_length=10, choices=RunKind.choices)
+    state = models.CharField(max_length=10, choices=RunState.choices, default=RunState.QUEUED)
+    dry_run = models.BooleanField(default=False)
+    account_id = models.CharField(max_length=40)
+    from_date = models.DateField(null=True)
+    to_date = models.DateField(null=True)
+    requested_by = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
+    )
+    expected = models.PositiveIntegerField(null=True)
+    pages_failed = models.PositiveIntegerField(default=0)
+    error = models.TextField(blank=True)
+    attention = models.JSONField(null=True)
+    attempts = models.PositiveSmallIntegerField(default=0)
+    lease_token = models.UUIDField(null=True)
+    lease_until = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    started_at = models.DateTimeField(null=True)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["workspace", "connection"],
+                condition=models.Q(state__in=LIVE_STATES),
+                name="integrations_run_one_live",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(state__in=RunState.values), name="integrations_run_state"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(state__in=LIVE_STATES, finished_at__isnull=True)
+                | (~models.Q(state__in=LIVE_STATES) & models.Q(finished_at__isnull=False)),
+                name="integrations_run_finished",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["workspace", "connection", "-id"], name="integrations_run_newest"),
+            models.Index(
+                fields=["lease_until"], condition=models.Q(state__in=LIVE_STATES), name="integrations_run_due"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.from_date} → {self.to_date} ({self.state})"
+
+    @property
+    def live(self) -> bool:
+        return self.state in LIVE_STATES
+
+
+class Outcome(models.TextChoices):
+    IMPORTED = "imported", "Imported"
+    UPDATED = "updated", "Updated"
+    LINKED = "linked", "Linked"
+    DELETED = "deleted", "Deleted"
+    PUSHED = "pushed", "Pushed"
+    PROPOSED = "proposed", "Sent to Inbound"
+    SKIPPED = "skipped", "Skipped"
+    UNCHANGED = "unchanged", "Unchanged"
+    FAILED = "failed", "Failed"
+
+
+class Reason(models.TextChoices):
+    """Why an entry was skipped; the labels are what people read (spec 7), in this order."""
+
+    PROJECT_NOT_MAPPED = "project_not_mapped", "Project not mapped"
+    TASK_NOT_MAPPED = "task_not_mapped", "Task not mapped"
+    ALREADY_IMPORTED = "already_imported", "Already imported"
+    TIMER_RUNNING = "timer_running", "Timer still running"
+    NO_FALLBACK_OWNER = "no_fallback_owner", "No fallback owner on the connection"
+    DISMISSED = "dismissed", "Dismissed in Inbound"
+    SETTLED = "settled", "Settled"
+    SAVE_FAILED = "save_failed", "Save failed"
+    HARVEST_ERROR = "harvest_error", "Harvest API error"
+
+
+class SyncLink(TenantModel):
+    """The identity of a remote entry in this workspace, and what it became here: a time log, or a proposal.
+
+    It outlives runs, connections and deletions. That (provider, account, entry id) is unique in a workspace is what
+    makes duplicates impossible. `remote_hash` is of the entry's content when it was last taken over; `base` is what both
+    sides held when they last agreed.
+    """
+
+    provider = models.CharField(max_length=20, default="harvest")
+    account_id = models.CharField(max_length=40)
+    external_id = models.CharField(max_length=40)
+    time_log = TenantOneToOneField(TimeLog, on_delete=models.PROTECT, null=True, related_name="sync_link")
+    proposal = TenantOneToOneField(
+        TimeProposal, on_delete=models.PROTECT, null=True, related_name="sync_link"
+    )
+    remote_hash = models.CharField(max_length=32, blank=True)
+    base = models.JSONField(null=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["workspace", "provider", "account_id", "external_id"],
+                name="integrations_link_identity",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(time_log__isnull=False) | models.Q(proposal__isnull=False),
+                name="integrations_link_to_something",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.provider} {self.account_id}/{self.external_id}"
+
+
+class RunEntry(TenantModel):
+    """What became of one remote entry in one run. Unique in its run: a resumed run counts nothing twice."""
+
+    run = TenantForeignKey(SyncRun, on_delete=models.CASCADE, related_name="entries")
+    external_id = models.CharField(max_length=40)
+    outcome = models.CharField(max_length=10, choices=Outcome.choices)
+    reason = models.CharField(max_length=20, choices=Reason.choices, blank=True)
+    detail = models.TextField(blank=True)
+    time_log = TenantForeignKey(TimeLog, on_delete=models.PROTECT, null=True, related_name="+")
+    proposal = TenantForeignKey(TimeProposal, on_delete=models.PROTECT, null=True, related_name="+")
+    spent_date = models.DateField(null=True)
+    hours = models.DecimalField(max_digits=12, decimal_places=2, null=True)
+    notes = models.TextField(blank=True)
+    # What the entry carried in Harvest's words, so that a person can fix the cause and a later run can find it again.
+    remote = models.JSONField(default=dict)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["workspace", "run", "external_id"], name="integrations_entry_once"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(outcome__in=Outcome.values), name="integrations_entry_outcome"
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["workspace", "run", "outcome", "reason", "-id"], name="integrations_entry_groups"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.external_id} {self.outcome}"

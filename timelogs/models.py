@@ -1,0 +1,148 @@
+"""Activity types, work items and time logs."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from django.conf import settings
+from django.db import models
+from django.db.models.functions import Upper
+from django.utils import timezone
+
+from accounts.tenancy import TenantForeignKey, TenantModel
+from clients.models import Client, Project
+
+
+class ActivityType(TenantModel):
+    """A kind of work, with the hourly rate (in the workspace's currency) that a log takes from it when it is made."""
+
+    name = models.CharField(max_length=200)
+    hourly_rate = models.DecimalField(max_digits=12, decimal_places=2, default=Decimal("0.00"))
+    billable = models.BooleanField(default=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(hourly_rate__gte=0), name="timelogs_activity_rate_positive"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class WorkItemStatus(models.TextChoices):
+    OPEN = "open", "Open"
+    DONE = "done", "Done"
+
+
+class WorkItem(TenantModel):
+    """Something to be done for a client, named in notes by its key."""
+
+    client = TenantForeignKey(Client, on_delete=models.PROTECT, related_name="work_items")
+    project = TenantForeignKey(
+        Project, on_delete=models.PROTECT, null=True, blank=True, related_name="work_items"
+    )
+    key = models.CharField(max_length=40)
+    title = models.CharField(max_length=300)
+    description = models.TextField(blank=True)
+    status = models.CharField(max_length=5, choices=WorkItemStatus.choices, default=WorkItemStatus.OPEN)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint("workspace", Upper("key"), name="timelogs_workitem_key_once"),
+            models.CheckConstraint(
+                condition=models.Q(status__in=WorkItemStatus.values), name="timelogs_workitem_status"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.key} {self.title}"
+
+
+class Source(models.TextChoices):
+    MANUAL = "manual", "Logged here"
+    HARVEST = "harvest", "Harvest"
+
+
+class SyncState(models.TextChoices):
+    NONE = "none", "Not synced"
+    PENDING = "pending", "Waiting to be pushed"
+    SYNCED = "synced", "In step"
+    HELD = "held", "Held"
+    CONFLICT = "conflict", "Conflict"
+    DIFFERS = "differs", "Differs in Harvest"
+
+
+class TimeLog(TenantModel):
+    """Time that somebody spent for a client on one day.
+
+    seconds: whole seconds. hourly_rate: as it was when the log was made or moved to another activity type.
+    A log with `deleted_at` set is deleted and can be restored; one with `settled_at` set is on an issued statement
+    and can be neither changed nor deleted. `settled_at` is written by the settlement alone.
+    """
+
+    client = TenantForeignKey(Client, on_delete=models.PROTECT, related_name="time_logs")
+    project = TenantForeignKey(
+        Project, on_delete=models.PROTECT, null=True, blank=True, related_name="time_logs"
+    )
+    work_item = TenantForeignKey(
+        WorkItem, on_delete=models.PROTECT, null=True, blank=True, related_name="time_logs"
+    )
+    activity_type = TenantForeignKey(
+        ActivityType, on_delete=models.PROTECT, null=True, blank=True, related_name="time_logs"
+    )
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    spent_date = models.DateField()
+    seconds = models.PositiveIntegerField()
+    notes = models.TextField(blank=True)
+    billable = models.BooleanField(default=True)
+    hourly_rate = models.DecimalField(max_digits=12, decimal_places=2, default=Decimal("0.00"))
+    source = models.CharField(max_length=10, choices=Source.choices, default=Source.MANUAL)
+    external_id = models.CharField(max_length=40, null=True, blank=True)
+    sync_state = models.CharField(max_length=10, choices=SyncState.choices, default=SyncState.NONE)
+    sync_detail = models.TextField(blank=True)
+    settled_at = models.DateTimeField(null=True, editable=False)
+    deleted_at = models.DateTimeField(null=True, editable=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(source__in=Source.values), name="timelogs_timelog_source"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(sync_state__in=SyncState.values), name="timelogs_timelog_sync_state"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(hourly_rate__gte=0), name="timelogs_timelog_rate_positive"
+            ),
+        ]
+        indexes = [
+            # The list's order, newest first; keyset pages compare (spent_date, id) as one row value.
+            models.Index(
+                fields=["workspace", "-spent_date", "-id"],
+                condition=models.Q(deleted_at=None),
+                name="timelogs_newest",
+            ),
+            models.Index(
+                fields=["workspace", "client", "-spent_date", "-id"],
+                condition=models.Q(deleted_at=None),
+                name="timelogs_by_client",
+            ),
+            models.Index(
+                fields=["workspace", "owner", "-spent_date", "-id"],
+                condition=models.Q(deleted_at=None),
+                name="timelogs_by_owner",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.spent_date} {self.seconds} s"
+
+    @property
+    def settled(self) -> bool:
+        return self.settled_at is not None

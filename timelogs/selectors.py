@@ -1,0 +1,89 @@
+"""Reading activity types, work items and time logs of one workspace."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any
+
+from django.contrib.postgres.search import SearchQuery, SearchVector
+from django.db.models import Case, Count, DecimalField, ExpressionWrapper, F, Q, QuerySet, Sum, When
+from django.db.models.functions import Coalesce, Lower
+
+from accounts.models import Workspace
+from timelogs.models import ActivityType, TimeLog, WorkItem
+
+
+def activity_types_of(workspace: Workspace) -> QuerySet[ActivityType]:
+    return ActivityType.objects.filter(workspace=workspace)
+
+
+def choosable_activity_types(workspace: Workspace) -> QuerySet[ActivityType]:
+    return activity_types_of(workspace).order_by(Lower("name"), "id")
+
+
+def work_items_of(workspace: Workspace) -> QuerySet[WorkItem]:
+    return WorkItem.objects.filter(workspace=workspace).select_related("client", "project")
+
+
+def time_logs_of(workspace: Workspace, *, deleted: bool = False) -> QuerySet[TimeLog]:
+    """The workspace's time logs with all that a list shows of each: live ones, or deleted ones."""
+    return TimeLog.objects.filter(workspace=workspace, deleted_at__isnull=not deleted).select_related(
+        "client", "project", "work_item", "activity_type", "owner"
+    )
+
+
+def with_words(logs: QuerySet[TimeLog], q: str) -> QuerySet[TimeLog]:
+    """Logs whose notes hold, for every word of `q`, a word that begins with it (any case)."""
+    words = re.findall(r"\w+", q)
+    if not words:
+        return logs
+    query = SearchQuery(" & ".join(f"{word}:*" for word in words), search_type="raw", config="simple")
+    return logs.annotate(words=SearchVector("notes", config="simple")).filter(words=query)
+
+
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Of a set of logs: how many, their seconds, the billable ones among them, and what those come to in money.
+
+    amount: each log's seconds / 3600 x its rate, summed unrounded over the billable logs, then half-up to cents.
+    """
+
+    count: int
+    seconds: int
+    billable_seconds: int
+    amount: Decimal
+
+
+def totals_of(logs: QuerySet[TimeLog]) -> Totals:
+    """The totals of a filtered set of logs, in one query."""
+    money: Any = DecimalField(max_digits=20, decimal_places=6)
+    row: Mapping[str, Any] = logs.order_by().aggregate(
+        count=Count("id"),
+        seconds=Coalesce(Sum("seconds"), 0),
+        billable_seconds=Coalesce(Sum("seconds", filter=Q(billable=True)), 0),
+        weighted=Coalesce(
+            Sum(
+                Case(
+                    When(
+                        billable=True,
+                        then=ExpressionWrapper(F("seconds") * F("hourly_rate"), output_field=money),
+                    ),
+                    default=Decimal(0),
+                    output_field=money,
+                )
+            ),
+            Decimal(0),
+            output_field=money,
+        ),
+    )
+    from timelogs.money import cents
+
+    return Totals(
+        count=row["count"],
+        seconds=row["seconds"],
+        billable_seconds=row["billable_seconds"],
+        amount=cents(row["weighted"] / 3600),
+    )
