@@ -1,0 +1,36 @@
+"""The servers of a test session: loaded with `-p`, so that they are up before Django's settings are read.
+
+Without DATABASE_URL and REDIS_URL the session starts its own, in a temporary directory, and ends them. The
+processes of pytest-xdist inherit the URLs; each takes a Redis database of its own, as pytest-django gives
+each a database in PostgreSQL.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Generator
+from urllib.parse import urlsplit
+
+import pytest
+
+from dev.services import temporary_services
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, None, None]:
+    """A wrapper, to run before every plain hook: pytest-django reads the settings in one of those."""
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    if worker is None:
+        stack = contextlib.ExitStack()
+        early_config.add_cleanup(stack.close)
+        os.environ.update(stack.enter_context(temporary_services(os.environ)).environment)
+    else:
+        number = int(worker.removeprefix("gw")) + 1
+        os.environ["REDIS_URL"] = urlsplit(os.environ["REDIS_URL"])._replace(path=f"/{number}").geturl()
+    return (yield)
+
+
+def pytest_report_header(config: pytest.Config) -> str:
+    places = [urlsplit(os.environ[name]) for name in ("DATABASE_URL", "REDIS_URL")]
+    return "servers: " + ", ".join(f"{place.scheme}://{place.hostname}:{place.port}" for place in places)
