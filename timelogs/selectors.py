@@ -9,11 +9,12 @@ from decimal import Decimal
 from typing import Any
 
 from django.contrib.postgres.search import SearchQuery, SearchVector
-from django.db.models import Case, Count, DecimalField, ExpressionWrapper, F, Q, QuerySet, Sum, When
+from django.db.models import Count, DecimalField, ExpressionWrapper, F, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce, Lower
 
 from accounts.models import Workspace
 from timelogs.models import ActivityType, TimeLog, WorkItem
+from timelogs.money import cents
 
 
 def activity_types_of(workspace: Workspace) -> QuerySet[ActivityType]:
@@ -61,29 +62,21 @@ def totals_of(logs: QuerySet[TimeLog]) -> Totals:
     """The totals of a filtered set of logs, in one query."""
     money: Any = DecimalField(max_digits=20, decimal_places=6)
     row: Mapping[str, Any] = logs.order_by().aggregate(
-        count=Count("id"),
-        seconds=Coalesce(Sum("seconds"), 0),
-        billable_seconds=Coalesce(Sum("seconds", filter=Q(billable=True)), 0),
+        n=Count("id"),
+        total=Coalesce(Sum("seconds"), 0),
+        billable_total=Coalesce(Sum("seconds", filter=Q(billable=True)), 0),
         weighted=Coalesce(
             Sum(
-                Case(
-                    When(
-                        billable=True,
-                        then=ExpressionWrapper(F("seconds") * F("hourly_rate"), output_field=money),
-                    ),
-                    default=Decimal(0),
-                    output_field=money,
-                )
+                ExpressionWrapper(F("seconds") * F("hourly_rate"), output_field=money),
+                filter=Q(billable=True),
             ),
             Decimal(0),
             output_field=money,
         ),
     )
-    from timelogs.money import cents
-
     return Totals(
-        count=row["count"],
-        seconds=row["seconds"],
-        billable_seconds=row["billable_seconds"],
+        count=row["n"],
+        seconds=row["total"],
+        billable_seconds=row["billable_total"],
         amount=cents(row["weighted"] / 3600),
     )
