@@ -22,7 +22,7 @@ from decimal import Decimal
 from typing import Any
 
 _MAX_ID = 2**63 - 1  # time-entry ids are bigint and have passed 32 bits
-_MAX_NUMBER = Decimal(10**12)
+_MAX_NUMBER = Decimal(10**9)
 _SCALAR = (str, int, float, Decimal)
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
