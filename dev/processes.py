@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import os
 import signal
 import socket
@@ -15,22 +16,20 @@ from pathlib import Path
 PR_SET_PDEATHSIG = 1
 
 
-def end_with_parent(number: signal.Signals) -> Callable[[], None] | None:
-    """Make a `preexec_fn` by which the kernel sends the child `number` when its starter dies (Linux only).
-
-    So nothing outlives a starter that was killed outright. The starter is a thread: use the main one.
-    """
-    if sys.platform != "linux":
-        return None
-    libc = ctypes.CDLL(None)
-    parent = os.getpid()
-
-    def prepare() -> None:
-        libc.prctl(PR_SET_PDEATHSIG, int(number))
-        if os.getppid() != parent:  # it died before prctl
+def follow(parent: int, number: signal.Signals) -> None:
+    """Ask the kernel to send this process `number` when the thread that started it dies (Linux only)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, int(number))
+        if os.getppid() != parent:  # it died before that
             os._exit(1)
 
-    return prepare
+
+def end_with_parent(number: signal.Signals) -> Callable[[], None]:
+    """A `preexec_fn` for children that shall not outlive a starter which is killed outright.
+
+    Start them from the main thread: it is the thread's death that counts.
+    """
+    return functools.partial(follow, os.getpid(), number)
 
 
 def end(process: subprocess.Popen[bytes], *steps: tuple[signal.Signals, float]) -> None:
