@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from celery.schedules import crontab
 from csp.constants import NONE, SELF
 
 from config.env import BASE_DIR, PRODUCTION, env, secret
@@ -107,12 +106,18 @@ CELERY_TASK_DEFAULT_QUEUE = env.str("CELERY_QUEUE", "timebridge")
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 600}
+# A web request does not wait for a broker that is away: the sweep finds what it could not be told.
+CELERY_TASK_PUBLISH_RETRY_POLICY = {
+    "max_retries": 1,
+    "interval_start": 0.1,
+    "interval_step": 0.1,
+    "interval_max": 0.2,
+}
 CELERY_TIMEZONE = "UTC"
 CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_BEAT_SCHEDULE = {
-    "sweep-runs": {"task": "harvest.tasks.sweep_runs", "schedule": 10.0, "options": {"expires": 10}},
-    "harvest-nightly": {"task": "harvest.tasks.nightly", "schedule": crontab(hour=2, minute=0)},
+    "sweep-runs": {"task": "harvest.tasks.sweep_runs", "schedule": 5.0, "options": {"expires": 5}},
 }
 CELERY_BEAT_SCHEDULE_FILENAME = env.str("CELERY_BEAT_SCHEDULE_FILE", "celerybeat-schedule")
 

@@ -38,7 +38,8 @@ class ConflictPolicy(models.TextChoices):
 class Connection(TenantModel):
     """A workspace's connection to a provider: one row, kept (without tokens) after disconnecting.
 
-    remote_user_* describe the person whose token it is; `sees_all` is whether that token reads everybody's time.
+    remote_user_* describe the person whose token it is and remote_role their role in Harvest (administrator, manager,
+    member); `sees_all` is whether that token reads everybody's time.
     """
 
     provider = models.CharField(max_length=20, default="harvest")
@@ -55,6 +56,7 @@ class Connection(TenantModel):
     remote_user_id = models.CharField(max_length=40, blank=True)
     remote_user_name = models.CharField(max_length=200, blank=True)
     remote_user_email = models.CharField(max_length=254, blank=True)
+    remote_role = models.CharField(max_length=20, blank=True)
     sees_all = models.BooleanField(default=True)
     connected_at = models.DateTimeField(null=True)
     connected_by = models.ForeignKey(

@@ -1,0 +1,267 @@
+"""Getting in and staying in: connecting with a token, opening a client, losing the credentials, disconnecting.
+
+Harvest is always asked outside any transaction; what it said is then written in a short scope, with the connection's
+row locked. A connection has one row a workspace, which stays (without tokens) after disconnecting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+from accounts.errors import AccountMismatch, Invalid, NotConnected, PlanRequired, UpstreamUnavailable
+from accounts.models import Plan, User, Workspace
+from accounts.services import record_audit
+from harvest.client import HarvestClient, HarvestIdentity, Patience
+from harvest.errors import HarvestAuthError, HarvestError, HarvestForbidden, HarvestRejected
+from harvest.models import ClientMapping, HarvestItem, PersonMapping, ProjectMapping, TaskMapping
+from harvest.payloads import UserPayload
+from integrations.models import AuthKind, Connection, ConnectionStatus, SyncLink
+from integrations.runs import end_live_runs
+
+PROVIDER = "harvest"
+# A person waits for these calls: three quick attempts, a quarter of a minute at most.
+INTERACTIVE = Patience(attempts=3, total=15.0, first_wait=0.5, first_rate_wait=5.0)
+WITHDRAW_URL = "https://id.getharvest.com/developers"
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    """What a token turned out to be: whose, and for which account."""
+
+    account_id: str
+    account_name: str
+    access_token: str
+    person: UserPayload
+
+    def __repr__(self) -> str:
+        return f"Credentials(account_id={self.account_id!r})"
+
+    @property
+    def role(self) -> str:
+        return next(
+            (r for r in ("administrator", "manager", "member") if r in self.person.access_roles), "member"
+        )
+
+
+def connection_of(workspace: Workspace) -> Connection | None:
+    """The workspace's Harvest connection row, whatever its state."""
+    return (
+        Connection.objects.filter(workspace=workspace, provider=PROVIDER)
+        .select_related("connected_by", "workspace")
+        .first()
+    )
+
+
+def live_connection(workspace: Workspace) -> Connection:
+    """The connection, where it is one. Raises NotConnected."""
+    connection = connection_of(workspace)
+    if connection is None or connection.status == ConnectionStatus.NOT_CONNECTED:
+        raise NotConnected("Harvest is not connected. Connect it first.")
+    return connection
+
+
+def usable_connection(workspace: Workspace) -> Connection:
+    """The connection, where it can be used now. Raises NotConnected, PlanRequired."""
+    check_plan(workspace)
+    connection = live_connection(workspace)
+    if connection.status == ConnectionStatus.RECONNECT_NEEDED:
+        raise NotConnected(
+            "Harvest says this token is no longer valid. Connect again to resume; your mappings are kept."
+        )
+    return connection
+
+
+def check_plan(workspace: Workspace) -> None:
+    """Refuse what needs the pro plan. Raises PlanRequired."""
+    if workspace.plan != Plan.PRO:
+        raise PlanRequired(
+            "Integrations need the Pro plan. An admin can change the plan in the workspace's settings."
+        )
+
+
+def check_token(*, account_id: str, access_token: str) -> Credentials:
+    """Ask Harvest whether this pair is good. Writes nothing; call it outside a transaction.
+
+    Raises Invalid (with the field to look at) where Harvest refuses it, UpstreamUnavailable where it does not answer.
+    """
+    account_id, access_token = account_id.strip(), access_token.strip()
+    errors: dict[str, list[str]] = {}
+    if not (account_id.isascii() and account_id.isdigit()) or len(account_id) > 20:
+        errors["account_id"] = ["The account ID is a number. Harvest shows it beside the token."]
+    if (
+        not access_token
+        or not access_token.isascii()
+        or not access_token.isprintable()
+        or " " in access_token
+    ):
+        errors["access_token"] = ["Paste the personal access token as Harvest shows it, without spaces."]
+    if len(access_token) > 2000:
+        errors["access_token"] = ["That is too long for a Harvest token."]
+    if errors:
+        raise Invalid(errors)
+    try:
+        with open_with(account_id=account_id, access_token=access_token, patience=INTERACTIVE) as client:
+            person = client.me()
+            name = _account_name(client, account_id, access_token)
+    except (HarvestAuthError, HarvestForbidden, HarvestRejected) as error:
+        raise Invalid({"access_token": [error.message]}) from error
+    except HarvestError as error:
+        raise UpstreamUnavailable(
+            f"Harvest could not be asked, so nothing was changed. {error.message}"
+        ) from error
+    return Credentials(account_id=account_id, account_name=name, access_token=access_token, person=person)
+
+
+def _account_name(client: HarvestClient, account_id: str, access_token: str) -> str:
+    """The account's name from Harvest ID's list, which every token may read; else the company's; else its number."""
+    try:
+        with HarvestIdentity(
+            base_url=settings.HARVEST_ID_URL, user_agent=settings.HARVEST_USER_AGENT, patience=INTERACTIVE
+        ) as identity:
+            for account in identity.accounts(access_token):
+                if str(account.id) == account_id and account.name:
+                    return account.name[:200]
+    except HarvestError:
+        pass  # the list is for the name only: the token itself has been accepted
+    try:
+        company = client.company()
+    except HarvestError:
+        company = None
+    return company.name[:200] if company and company.name else f"Account {account_id}"
+
+
+def save_connection(
+    *,
+    workspace: Workspace,
+    by: User,
+    credentials: Credentials,
+    replace: bool = False,
+    auth: str = AuthKind.TOKEN,
+) -> Connection:
+    """Keep checked credentials as the workspace's connection, inside its scope.
+
+    The same account again keeps mappings and history. Another account than the one whose entries are here raises
+    AccountMismatch, unless `replace`: then mappings start afresh; the time that came from the former account stays.
+    """
+    check_plan(workspace)
+    with transaction.atomic():
+        Connection.objects.get_or_create(workspace=workspace, provider=PROVIDER)
+        connection = Connection.objects.select_for_update().get(workspace=workspace, provider=PROVIDER)
+        others = SyncLink.objects.filter(workspace=workspace, provider=PROVIDER).exclude(
+            account_id=credentials.account_id
+        )
+        same = connection.account_id in ("", credentials.account_id)
+        if not same and not replace and others.exists():
+            raise AccountMismatch(
+                f"Time from another Harvest account ({connection.account_name or connection.account_id}) is here. "
+                f"Connect that account again, or choose to start afresh with {credentials.account_name}: "
+                "mappings are cleared then, and the time already here stays.",
+                account_id=connection.account_id,
+                account_name=connection.account_name,
+            )
+        if not same:
+            end_live_runs(connection, error="Another Harvest account was connected while this ran.")
+            clear_mappings(workspace)
+            connection.watermark_at = None
+            connection.default_task = ""
+        person = credentials.person
+        connection.status, connection.status_detail = ConnectionStatus.CONNECTED, ""
+        connection.auth = auth
+        connection.account_id, connection.account_name = credentials.account_id, credentials.account_name
+        connection.access_token, connection.refresh_token = credentials.access_token, ""
+        connection.token_expires_at = None
+        connection.remote_user_id, connection.remote_user_name = str(person.id), person.name[:200]
+        connection.remote_user_email = person.email[:254]
+        connection.remote_role = credentials.role
+        connection.sees_all = credentials.role == "administrator"
+        connection.connected_at, connection.connected_by = timezone.now(), by
+        connection.catalogue_read_at = None
+        connection.save()
+        record_audit(
+            workspace=workspace,
+            actor=by,
+            action="harvest.connected",
+            target=connection.account_name,
+            account_id=connection.account_id,
+            auth=auth,
+        )
+    return connection
+
+
+def disconnect(*, workspace: Workspace, by: User) -> Connection:
+    """Forget the tokens and the mappings, inside the workspace's scope. Time logs and their Harvest ids stay.
+
+    Harvest documents no way to revoke a token, so none is attempted: pages say where a person withdraws it. Raises
+    NotConnected. A run that is under way is ended; its worker notices at its next page and writes nothing more.
+    """
+    live_connection(workspace)
+    with transaction.atomic():
+        connection = Connection.objects.select_for_update().get(workspace=workspace, provider=PROVIDER)
+        end_live_runs(connection, error="Harvest was disconnected while this ran.")
+        clear_mappings(workspace)
+        connection.status, connection.status_detail = ConnectionStatus.NOT_CONNECTED, ""
+        connection.access_token = connection.refresh_token = ""
+        connection.token_expires_at = connection.connected_at = connection.watermark_at = None
+        connection.auto_sync = False
+        connection.default_task = ""
+        connection.catalogue_read_at = None
+        connection.save()
+        record_audit(
+            workspace=workspace,
+            actor=by,
+            action="harvest.disconnected",
+            target=connection.account_name,
+            account_id=connection.account_id,
+        )
+    return connection
+
+
+def clear_mappings(workspace: Workspace) -> None:
+    """Drop every mapping and the catalogue they were made from."""
+    for model in (ClientMapping, ProjectMapping, TaskMapping, PersonMapping, HarvestItem):
+        model.objects.filter(workspace=workspace).delete()
+
+
+def mark_reconnect_needed(connection: Connection, detail: str) -> None:
+    """Harvest refused the credentials: nothing asks it again until somebody reconnects. Once: later calls do nothing."""
+    Connection.objects.filter(
+        pk=connection.pk, status=ConnectionStatus.CONNECTED, connected_at=connection.connected_at
+    ).update(status=ConnectionStatus.RECONNECT_NEEDED, status_detail=detail)
+
+
+def open_with(
+    *,
+    account_id: str,
+    access_token: str,
+    patience: Patience | None = None,
+    on_wait: Callable[[float, str], None] | None = None,
+) -> HarvestClient:
+    """A client of the configured Harvest for these credentials."""
+    return HarvestClient(
+        base_url=settings.HARVEST_API_URL,
+        account_id=account_id,
+        access_token=access_token,
+        user_agent=settings.HARVEST_USER_AGENT,
+        patience=patience,
+        on_wait=on_wait,
+    )
+
+
+def open_client(
+    connection: Connection,
+    *,
+    patience: Patience | None = None,
+    on_wait: Callable[[float, str], None] | None = None,
+) -> HarvestClient:
+    """A client for a connection's own credentials."""
+    return open_with(
+        account_id=connection.account_id,
+        access_token=connection.access_token,
+        patience=patience,
+        on_wait=on_wait,
+    )

@@ -1,0 +1,28 @@
+"""Celery's way in: ids in, one service called, the outcome in the ledger. Guarded by leases in the database."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from uuid import UUID
+
+from celery import shared_task
+
+# A queued run that no worker picked up for this long was lost on its way: the broker was away, or emptied.
+LOST_AFTER = timedelta(seconds=15)
+
+
+@shared_task(name="harvest.tasks.run_import")
+def run_import(workspace_id: str, run_id: str) -> None:
+    """Work on one run. Delivered twice, or while another worker has it, it does nothing."""
+    from harvest.importing import execute_run
+
+    execute_run(workspace_id=UUID(workspace_id), run_id=UUID(run_id))
+
+
+@shared_task(name="harvest.tasks.sweep_runs")
+def sweep_runs() -> None:
+    """Have runs claimed again that a dead worker left, and those whose message got lost."""
+    from integrations.runs import due_runs
+
+    for workspace_id, run_id in due_runs(queued_for=LOST_AFTER):
+        run_import.delay(str(workspace_id), str(run_id))

@@ -1,0 +1,275 @@
+"""Runs: started once, held by a lease, told by their entries.
+
+A run is queued -> running -> succeeded | partial | failed. That a connection has at most one live run is a unique index,
+so two starts at once cannot both succeed. A worker claims a run for `lease_seconds` and prolongs the claim inside
+every transaction that writes for it: a worker that lost its claim can therefore write nothing more, however late it wakes.
+What stops half-way is claimed again once the lease is over, and walks the same window; entries that the run already has
+are left alone, so nothing is counted twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from django.db import IntegrityError, transaction
+from django.db.models import Count, F, Q, QuerySet
+from django.utils import timezone
+
+from accounts.errors import RunInProgress
+from accounts.ids import uuid7
+from accounts.models import User, Workspace
+from accounts.tenancy import SPAN_SWEEP, span
+from integrations.models import LIVE_STATES, Connection, Outcome, Reason, RunEntry, RunKind, RunState, SyncRun
+
+MOST_ATTEMPTS = 20
+
+
+class LeaseLost(Exception):
+    """Another worker holds the run now, or it was ended: this one must stop without writing."""
+
+
+# --- Starting and holding --------------------------------------------------------------------------------------------
+def start_run(
+    *,
+    connection: Connection,
+    kind: str,
+    from_date: date | None = None,
+    to_date: date | None = None,
+    dry_run: bool = False,
+    requested_by: User | None = None,
+) -> SyncRun:
+    """Queue a run. Raises RunInProgress (with the live run's id as `run`) where one is queued or running."""
+    run = SyncRun(
+        workspace_id=connection.workspace_id,
+        connection=connection,
+        kind=kind,
+        account_id=connection.account_id,
+        from_date=from_date,
+        to_date=to_date,
+        dry_run=dry_run,
+        requested_by=requested_by,
+    )
+    try:
+        with transaction.atomic():
+            run.save(force_insert=True)
+    except IntegrityError as error:
+        if "integrations_run_one_live" not in str(error):
+            raise
+        other = SyncRun.objects.filter(connection=connection, state__in=LIVE_STATES).first()
+        raise RunInProgress(
+            "An import or sync is running already. Wait for it to end, then start this one.",
+            run=str(other.id) if other else None,
+        ) from error
+    return run
+
+
+def claim_run(*, workspace_id: UUID, run_id: UUID, lease_seconds: int) -> SyncRun | None:
+    """Take hold of a queued run, or of a running one whose lease is over. None where there is nothing to take."""
+    now = timezone.now()
+    taken = SyncRun.objects.filter(
+        Q(state=RunState.QUEUED) | Q(state=RunState.RUNNING, lease_until__lt=now),
+        workspace_id=workspace_id,
+        id=run_id,
+    ).update(
+        state=RunState.RUNNING,
+        lease_token=uuid7(),
+        lease_until=now + timedelta(seconds=lease_seconds),
+        attempts=F("attempts") + 1,
+    )
+    if not taken:
+        return None
+    SyncRun.objects.filter(id=run_id, started_at=None).update(started_at=now)
+    return SyncRun.objects.select_related("connection", "workspace", "requested_by").get(id=run_id)
+
+
+def prolong(run: SyncRun, *, lease_seconds: int, **values: Any) -> None:
+    """Keep hold of a claimed run, and note `values` on it. Raises LeaseLost.
+
+    It locks the run's row until the caller's transaction ends: two workers cannot write for one run at once.
+    """
+    until = timezone.now() + timedelta(seconds=lease_seconds)
+    held = SyncRun.objects.filter(id=run.id, state=RunState.RUNNING, lease_token=run.lease_token).update(
+        lease_until=until, **values
+    )
+    if not held:
+        raise LeaseLost(str(run.id))
+
+
+def finish_run(run: SyncRun, *, state: str, error: str = "") -> None:
+    """End a claimed run. Raises LeaseLost."""
+    ended = SyncRun.objects.filter(id=run.id, state=RunState.RUNNING, lease_token=run.lease_token).update(
+        state=state, error=error, finished_at=timezone.now(), lease_token=None, lease_until=None
+    )
+    if not ended:
+        raise LeaseLost(str(run.id))
+
+
+def release_run(run: SyncRun, *, until: datetime) -> None:
+    """Let go of a claimed run so that it is claimed again at `until`: for trouble that passes."""
+    SyncRun.objects.filter(id=run.id, state=RunState.RUNNING, lease_token=run.lease_token).update(
+        lease_token=None, lease_until=until
+    )
+
+
+def end_live_runs(connection: Connection, *, error: str) -> None:
+    """End whatever run of this connection lives, from outside: its worker notices at its next step."""
+    SyncRun.objects.filter(connection=connection, state__in=LIVE_STATES).update(
+        state=RunState.FAILED, error=error, finished_at=timezone.now(), lease_token=None, lease_until=None
+    )
+
+
+def due_runs(*, queued_for: timedelta) -> list[tuple[UUID, UUID]]:
+    """(workspace id, run id) of runs that nobody works on: left behind by a dead worker, or never picked up.
+
+    Spans workspaces, reading only; whoever works on one enters its workspace's scope.
+    """
+    now = timezone.now()
+    with span(SPAN_SWEEP, "runs"):
+        return list(
+            SyncRun.objects.filter(
+                Q(state=RunState.RUNNING, lease_until__lt=now)
+                | Q(state=RunState.QUEUED, created_at__lt=now - queued_for)
+            )
+            .order_by("id")
+            .values_list("workspace_id", "id")[:500]
+        )
+
+
+# --- What a run came to ----------------------------------------------------------------------------------------------
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """What a run's entries say. `skipped` is by reason; `failed` entries stand in it too, under `save_failed`."""
+
+    done: int = 0
+    outcomes: Mapping[str, int] = field(default_factory=dict)
+    reasons: Mapping[str, int] = field(default_factory=dict)
+
+    def of(self, outcome: str) -> int:
+        return self.outcomes.get(outcome, 0)
+
+    @property
+    def skipped(self) -> list[dict[str, Any]]:
+        """[{reason, label, count}] in the reasons' order."""
+        return [
+            {"reason": reason.value, "label": reason.label, "count": self.reasons[reason.value]}
+            for reason in Reason
+            if self.reasons.get(reason.value)
+        ]
+
+
+READ_OUTCOMES = (
+    Outcome.IMPORTED,
+    Outcome.UPDATED,
+    Outcome.LINKED,
+    Outcome.PROPOSED,
+    Outcome.UNCHANGED,
+    Outcome.FAILED,
+    Outcome.SKIPPED,
+)
+
+
+def counts_of(runs: Iterable[SyncRun]) -> dict[UUID, Counts]:
+    """The counts of these runs, from their entries, in one query."""
+    ids = [run.id for run in runs]
+    outcomes: dict[UUID, dict[str, int]] = {one: {} for one in ids}
+    reasons: dict[UUID, dict[str, int]] = {one: {} for one in ids}
+    grouped = (
+        RunEntry.objects.filter(run_id__in=ids)
+        .values("run_id", "outcome", "reason")
+        .order_by()
+        .annotate(n=Count("id"))
+    )
+    for row in grouped if ids else ():
+        run_id, outcome = row["run_id"], row["outcome"]
+        outcomes[run_id][outcome] = outcomes[run_id].get(outcome, 0) + row["n"]
+        if row["reason"] and outcome in (Outcome.SKIPPED, Outcome.FAILED):
+            reasons[run_id][row["reason"]] = reasons[run_id].get(row["reason"], 0) + row["n"]
+    return {
+        one: Counts(
+            done=sum(outcomes[one].get(outcome, 0) for outcome in READ_OUTCOMES),
+            outcomes=outcomes[one],
+            reasons=reasons[one],
+        )
+        for one in ids
+    }
+
+
+def runs_of(workspace: Workspace) -> QuerySet[SyncRun]:
+    """The workspace's runs with what a list shows of each."""
+    return SyncRun.objects.filter(workspace=workspace).select_related("connection", "requested_by")
+
+
+def entries_of(run: SyncRun) -> QuerySet[RunEntry]:
+    return RunEntry.objects.filter(workspace_id=run.workspace_id, run=run)
+
+
+def shown_total(run: SyncRun, counts: Counts) -> int:
+    """Entries the run has read; while it lives, as many as Harvest says there are."""
+    return max(run.expected or 0, counts.done) if run.live else counts.done
+
+
+def headline(run: SyncRun, counts: Counts) -> str:
+    """The first line of a result, word for word as in spec 7."""
+    total = shown_total(run, counts)
+    window = f" ({run.from_date} → {run.to_date})" if run.from_date and run.to_date else ""
+    entries = "entry" if total == 1 else "entries"
+    if run.dry_run:
+        return f"An import would bring in {counts.of(Outcome.IMPORTED):,} of {total:,} {entries}{window}"
+    if run.kind == RunKind.IMPORT:
+        return f"Imported {counts.of(Outcome.IMPORTED):,} of {total:,} {entries}{window}"
+    return f"Read {total:,} changed {entries}: {counts.of(Outcome.IMPORTED):,} imported{window}"
+
+
+def summary(run: SyncRun, counts: Counts) -> str:
+    """A run in words: the headline, what went to Inbound, and each group of skipped entries, a line each."""
+    if run.state == RunState.QUEUED:
+        return "Waiting to start"
+    if run.state == RunState.RUNNING:
+        return f"{counts.done:,} of {shown_total(run, counts):,} entries"
+    lines = []
+    if not (run.state == RunState.FAILED and counts.done == 0):
+        lines.append(headline(run, counts))
+    if run.error:
+        lines.append(run.error)
+    if proposed := counts.of(Outcome.PROPOSED):
+        lines.append(f"{'Would go' if run.dry_run else 'Sent'} to Inbound: {proposed:,}")
+    for outcome in (Outcome.UPDATED, Outcome.LINKED, Outcome.DELETED, Outcome.PUSHED):
+        if n := counts.of(outcome):
+            lines.append(f"{outcome.label}: {n:,}")
+    if counts.skipped:
+        lines.append("Skipped:")
+        lines += [f"- {group['label']}: {group['count']:,}" for group in counts.skipped]
+    return "\n".join(lines)
+
+
+def represent(run: SyncRun, counts: Counts) -> dict[str, Any]:
+    """RUN, as `api.md` names it."""
+    return {
+        "id": str(run.id),
+        "kind": run.kind,
+        "state": run.state,
+        "dry_run": run.dry_run,
+        "from": run.from_date,
+        "to": run.to_date,
+        "total": shown_total(run, counts),
+        "done": counts.done,
+        "imported": counts.of(Outcome.IMPORTED),
+        "updated": counts.of(Outcome.UPDATED),
+        "linked": counts.of(Outcome.LINKED),
+        "proposed": counts.of(Outcome.PROPOSED),
+        "unchanged": counts.of(Outcome.UNCHANGED),
+        "failed": counts.of(Outcome.FAILED),
+        "skipped": counts.skipped,
+        "deleted": counts.of(Outcome.DELETED),
+        "pushed": counts.of(Outcome.PUSHED),
+        "held": 0,
+        "error": run.error or None,
+        "attention": run.attention,
+        "summary": summary(run, counts),
+        "started_at": run.started_at,
+        "finished_at": run.finished_at,
+    }
