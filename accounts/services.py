@@ -144,7 +144,7 @@ def change_role(*, membership: Membership, role: str, actor: User) -> Membership
 
 
 def remove_member(*, membership: Membership, actor: User) -> None:
-    """Take a person out of the workspace; their time stays, their API keys here end. Raises InUse for the last admin."""
+    """Take a person out of the workspace: their time stays, their API keys here end. Raises InUse: the last admin."""
     from accounts.models import ApiKey
 
     _keep_an_admin(membership)

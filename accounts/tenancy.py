@@ -121,7 +121,7 @@ class TenantModel(models.Model):
 
 
 class ProtectTenant(Operation):
-    """Make a model's table a tenant table: row-level security, its policy, (workspace, id) unique, composite references.
+    """Make a model's table a tenant table: row-level security, policy, (workspace, id) unique, composite references.
 
     spans: further SELECT policies, name -> SQL condition. Running it again after a field was added is fine: it
     replaces the policies and adds what is missing.

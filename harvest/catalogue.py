@@ -47,7 +47,7 @@ class Item:
 
 
 def read_catalogue(client: HarvestClient, connection: Connection) -> list[Item]:
-    """Ask Harvest for all four lists. Raises HarvestError. What this token may not list is taken from its assignments."""
+    """Ask Harvest for all four lists. What this token may not list is taken from its assignments. Raises HarvestError."""
     items: dict[tuple[str, str], Item] = {}
 
     def keep(item: Item) -> None:

@@ -228,7 +228,7 @@ def clear_mappings(workspace: Workspace) -> None:
 
 
 def mark_reconnect_needed(connection: Connection, detail: str) -> None:
-    """Harvest refused the credentials: nothing asks it again until somebody reconnects. Once: later calls do nothing."""
+    """Harvest refused the credentials: nothing asks it again until somebody reconnects. Later calls do nothing."""
     Connection.objects.filter(
         pk=connection.pk, status=ConnectionStatus.CONNECTED, connected_at=connection.connected_at
     ).update(status=ConnectionStatus.RECONNECT_NEEDED, status_detail=detail)

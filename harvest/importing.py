@@ -1,13 +1,13 @@
 """Bringing Harvest's time in: a run over a window, a page a transaction.
 
-How it goes: `start_import` queues a run (one a connection) and tells a worker on commit. The worker claims it, reads pages
-in a thread of their own (fetching the next page overlaps writing this one), and for each page, in one transaction: proves
-that it still holds the run, finds which entries are known, asks `intake` what happens to each, and writes identities,
-logs, proposals and run entries in bulk.
+How it goes: `start_import` queues a run (one a connection) and tells a worker on commit. The worker claims it, reads
+pages in a thread of their own (fetching the next page overlaps writing this one), and for each page, in one
+transaction: proves that it still holds the run, finds which entries are known, asks `intake` what happens to each, and
+writes identities, logs, proposals and run entries in bulk.
 
 What happens when it stops half-way: a page is in whole or not at all. The lease runs out, the sweep has the run claimed
-again, and it walks the same window: entries that the run already tells of are left alone, and identities are unique in the
-database, so nothing is counted or imported twice.
+again, and it walks the same window: entries that the run already tells of are left alone, and identities are unique in
+the database, so nothing is counted or imported twice.
 """
 
 from __future__ import annotations
@@ -127,7 +127,7 @@ def start_import(
 
 
 def enqueue(workspace_id: UUID, run_id: UUID) -> None:
-    """Tell a worker of a run when the transaction commits. A broker that is away is no error: the sweep will find it."""
+    """Tell a worker of a run when this transaction commits. A broker that is away is no error: the sweep finds it."""
     from harvest.tasks import run_import
 
     transaction.on_commit(lambda: run_import.delay(str(workspace_id), str(run_id)), robust=True)
@@ -333,7 +333,8 @@ def known_links(connection: Connection, external_ids: Sequence[str]) -> dict[int
 
 # --- Writing ---------------------------------------------------------------------------------------------------------
 LINK_COLUMNS = (
-    "id", "workspace_id", "provider", "account_id", "external_id", "time_log_id", "proposal_id", "remote_hash", "created_at",
+    "id", "workspace_id", "provider", "account_id", "external_id", "time_log_id", "proposal_id", "remote_hash",
+    "created_at",
 )  # fmt: skip
 LOG_COLUMNS = (
     "id", "workspace_id", "client_id", "project_id", "work_item_id", "activity_type_id", "owner_id", "spent_date",
@@ -384,7 +385,7 @@ def write_page(run: SyncRun, page: EntryPage, context: IntakeContext) -> None:
 def _save(run: SyncRun, decisions: Sequence[tuple[TimeEntryPayload, Decision]]) -> None:
     """Write decisions in bulk. One that the database refuses is told as `save_failed`; the others go on.
 
-    A refused set is halved until the culprit stands alone: a page of 2,000 with one bad entry costs some twenty inserts.
+    A refused set is halved until the culprit stands alone: one bad entry in 2,000 costs some twenty inserts.
     """
     if not decisions:
         return

@@ -1,0 +1,115 @@
+"""The demo workspace: a studio whose clients, projects and activity types resemble the sandbox's.
+
+Not to the letter, so that match by name has something to show.
+"""
+
+from __future__ import annotations
+
+import random
+from datetime import timedelta
+from decimal import Decimal
+
+from accounts.models import Membership, Plan, Role, User
+from accounts.selectors import memberships_of
+from accounts.services import add_member, create_workspace
+from accounts.tenancy import tenant_scope
+from clients.services import save_client, save_contact, save_project
+from harvest.sandbox import studio
+from timelogs.services import record_time_log, save_activity_type, save_work_item
+
+WORKSPACE = "Northlight"
+SECOND_WORKSPACE = "Fjord & Daughters"
+EMAIL = "ingrid@northlight.example"
+PASSWORD = "northern-lights"  # noqa: S105 - opens the demo on one's own machine, and is printed there
+
+# The sandbox's name -> ours, where they differ.
+CLIENT_NAMES = {"Halvorsen Maritime": "Halvorsen Maritime AS", "Café Lumière": "Cafe Lumiere"}
+PROJECT_NAMES = {
+    "Online ordering": "Online Ordering",
+    "Menu & signage": "Menu and signage",
+    "Web shop": "Webshop",
+}
+NOT_HERE = {"Solberg & Daughters"}  # a client that exists in Harvest only
+TASK_NAMES = {"Quality assurance": "QA", "Copywriting": "Copy-writing"}
+CONTACTS = (
+    ("Halvorsen Maritime", "Sigrid Halvorsen", "sigrid@halvorsen.example"),
+    ("Café Lumière", "Luc Moreau", "luc@lumiere.example"),
+    ("Ōtani Ceramics", "Haruka Ōtani", "haruka@otani.example"),
+)
+TEAM = (
+    ("Tomás Quiroga", "tomas@northlight.example", Role.DESIGNER),
+    ("Amara Okafor", "amara@northlight.example", Role.MEMBER),
+    ("Jun Watanabe", "jun@northlight.example", Role.MEMBER),
+)
+OWN_TIME = (
+    ("HALV-12", "Crew roster: sketches for night shifts", "1.50"),
+    ("LUME-4", "Checkout: tip presets, copy with Luc", "0.75"),
+    ("OTAN-7", "", "2.25"),
+    ("MERI-31", "Reminder e-mails, plain-text version", "1.08"),
+    ("AEGE-2", "Ferry search: empty results", "0.50"),
+)
+
+
+def ensure_demo() -> bool:
+    """Make the demo where it is missing. Returns whether it was made now. All in one transaction a workspace."""
+    user = User.objects.filter(email=EMAIL).first()
+    if user is not None and any(one.workspace.name == WORKSPACE for one in memberships_of(user)):
+        return False
+    admin = create_workspace(
+        name=WORKSPACE, email=EMAIL, password=PASSWORD, person_name="Ingrid Solheim", plan=Plan.PRO,
+        timezone="Europe/Oslo", currency="EUR",
+    )  # fmt: skip
+    with tenant_scope(admin.workspace_id):
+        _furnish(admin)
+    second = create_workspace(
+        name=SECOND_WORKSPACE, email=EMAIL, plan=Plan.FREE, timezone="Europe/Oslo", currency="NOK"
+    )
+    with tenant_scope(second.workspace_id):
+        save_client(workspace=second.workspace, name="Bergen Bakeri")
+    return True
+
+
+def _furnish(admin: Membership) -> None:
+    workspace = admin.workspace
+    for name, email, role in TEAM:
+        member = add_member(workspace=workspace, email=email, name=name, role=role, actor=admin.user)
+        member.user.set_password(PASSWORD)
+        member.user.save(update_fields=["password"])
+    clients = {
+        name: save_client(workspace=workspace, name=CLIENT_NAMES.get(name, name))
+        for name, _ in studio.CLIENTS
+        if name not in NOT_HERE
+    }
+    for client, name, email in CONTACTS:
+        save_contact(workspace=workspace, client=clients[client], name=name, email=email)
+    for client, name, code, _ in studio.PROJECTS:
+        if client in clients and name != studio.ARCHIVED_PROJECT:
+            save_project(
+                workspace=workspace,
+                client=clients[client],
+                name=PROJECT_NAMES.get(name, name),
+                code=code or "",
+            )
+    kinds = {
+        name: save_activity_type(
+            workspace=workspace, name=TASK_NAMES.get(name, name), hourly_rate=Decimal(rate), billable=billable
+        )
+        for name, rate, billable in studio.TASKS
+        if name != studio.ARCHIVED_TASK
+    }
+    items = {
+        key: save_work_item(workspace=workspace, client=clients[client], key=key, title=title)
+        for client, key, title in studio.WORK_ITEMS
+        if client in clients
+    }
+    chance = random.Random(7)  # noqa: S311 - for show, the same on every machine
+    for days, (key, notes, hours) in enumerate(OWN_TIME):
+        record_time_log(
+            workspace=workspace,
+            by=admin,
+            work_item=items[key],
+            activity_type=chance.choice([kinds["Design"], kinds["Development"], kinds["Research"]]),
+            spent_date=workspace.today() - timedelta(days=days),
+            seconds=int(Decimal(hours) * 3600),
+            notes=notes,
+        )
