@@ -206,12 +206,11 @@ def _one_slip(one: str, other: str) -> bool:
 _NO_ALPHABET_FROM = "\u0e00"  # Thai and beyond; Latin letters beyond it have lost their accents by then
 
 # Of companies, as they are left out in speech: at the end of a name, or before it.
-_LEGAL_FORMS = frozenset(
-    (
-        "ab ag aps as asa bv co company corp corporation doo gmbh inc incorporated kft kg kk limited llc llp ltd mbh "
-        "nv ohg oy oyj plc pte pty sa sarl sas se sl spa srl sro ug ооо ао зао еоод αε επε 株式会社 有限公司"
-    ).split()  # noqa: SIM905 - fifty literals read worse
-)
+_FORMS = """
+    ab ag aps as asa bv co company corp corporation doo gmbh inc incorporated kft kg kk limited llc llp ltd mbh nv
+    ohg oy oyj plc pte pty sa sarl sas se sl spa srl sro ug ооо ао зао еоод αε επε 株式会社 有限公司
+"""
+_LEGAL_FORMS = frozenset(_FORMS.split())
 _LEADING_LEGAL_FORMS = frozenset({"ооо", "ао", "зао", "株式会社"})
 
 _SIGNS = str.maketrans(
