@@ -471,10 +471,12 @@ def _flag(value: Any, field: str, missing: bool = False) -> bool:
         return value
     if value is None:
         return missing
-    if value in ("true", "1", 1):
-        return True
-    if value in ("false", "0", "", 0):
-        return False
+    if type(value) in (str, int):
+        match str(value).lower():
+            case "true" | "1":
+                return True
+            case "false" | "0" | "":
+                return False
     raise Unreadable(f"{field} is {_shown(value)}")
 
 
