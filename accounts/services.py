@@ -14,8 +14,11 @@ from django.utils.text import slugify
 
 from accounts.errors import InUse, Invalid
 from accounts.ids import uuid7
+from accounts.invitations import invite
 from accounts.models import AuditEvent, Membership, Plan, Role, User, Workspace
 from accounts.tenancy import tenant_scope
+
+MOST_NAME = 120
 
 
 def record_audit(
@@ -68,9 +71,7 @@ def create_workspace(
 
     A known person keeps their password. Raises Invalid.
     """
-    name = name.strip()
-    if not name:
-        raise Invalid({"name": ["Give the workspace a name."]})
+    name = check_workspace_name(name)
     email = check_email(email)
     check_workspace_values(timezone=timezone, currency=currency, plan=plan)
     base = slugify(slug or name)[:50] or "workspace"
@@ -92,6 +93,54 @@ def create_workspace(
     raise Invalid({"name": ["Choose another name for the workspace."]})
 
 
+def check_workspace_name(name: str) -> str:
+    """A usable name of a workspace in its kept form, or Invalid."""
+    name = name.strip()
+    if not name or "\x00" in name:
+        raise Invalid({"name": ["Give the workspace a name."]})
+    if len(name) > MOST_NAME:
+        raise Invalid({"name": [f"Use at most {MOST_NAME} characters."]})
+    return name
+
+
+def change_workspace(*, workspace: Workspace, actor: User, **values: str) -> Workspace:
+    """Change `name`, `timezone`, `currency` or `plan`: the given values only. Its slug stays. Raises Invalid."""
+    if "name" in values:
+        values["name"] = check_workspace_name(values["name"])
+    check_workspace_values(**{field: value for field, value in values.items() if field != "name"})
+    row = Workspace.objects.select_for_update().get(pk=workspace.pk)
+    before = {field: getattr(row, field) for field, value in values.items() if getattr(row, field) != value}
+    if before:
+        for field in before:
+            setattr(row, field, values[field])
+        row.save(update_fields=list(before))
+        after = {field: values[field] for field in before}
+        record_audit(workspace=row, actor=actor, action="workspace.changed", before=before, after=after)
+    return row
+
+
+def save_workspace(*, workspace: Workspace, actor: User, **values: Any) -> Workspace:
+    """Change a workspace's `name`, `timezone`, `currency`, `plan`; what is not given stays. Raises Invalid."""
+    name = values.get("name", workspace.name).strip()
+    if not name or len(name) > 120 or "\x00" in name:
+        raise Invalid({"name": ["Give the workspace a name of at most 120 characters."]})
+    kept = {field: values[field] for field in ("timezone", "currency", "plan") if field in values}
+    check_workspace_values(**kept)
+    changes = {
+        field: {"before": getattr(workspace, field), "after": value}
+        for field, value in {"name": name, **kept}.items()
+        if getattr(workspace, field) != value
+    }
+    for field, change in changes.items():
+        setattr(workspace, field, change["after"])
+    if changes:
+        workspace.save(update_fields=list(changes))
+        record_audit(
+            workspace=workspace, actor=actor, action="workspace.changed", target=workspace.name, **changes
+        )
+    return workspace
+
+
 def find_or_add_user(*, email: str, name: str = "", password: str | None = None) -> User:
     """The person with this e-mail address, made where there is none. A password is set for a new person only."""
     user = User.objects.filter(email__iexact=email).first()
@@ -108,7 +157,7 @@ def find_or_add_user(*, email: str, name: str = "", password: str | None = None)
 def add_member(
     *, workspace: Workspace, email: str, name: str = "", role: str = Role.MEMBER, actor: User | None
 ) -> Membership:
-    """Add a person to the workspace; they are a member from then on. Raises Invalid."""
+    """Add a person to the workspace; they are a member from then on, and told so by e-mail. Raises Invalid."""
     email = check_email(email)
     check_role(role)
     user = find_or_add_user(email=email, name=name)
@@ -116,6 +165,7 @@ def add_member(
         raise Invalid({"email": ["This person is already a member."]})
     membership = Membership.objects.create(workspace=workspace, user=user, role=role)
     record_audit(workspace=workspace, actor=actor, action="member.added", target=email, role=role)
+    invite(workspace=workspace, user=user, actor=actor)
     return membership
 
 
