@@ -8,9 +8,9 @@ from __future__ import annotations
 import json
 import operator
 from array import array
-from bisect import bisect_left, bisect_right, insort
+from bisect import bisect_left, insort
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from json.encoder import encode_basestring
@@ -186,14 +186,23 @@ class Timesheet:
                 self._found.popitem(last=False)
         return found
 
+    def newest_first(self, first: date | None, last: date | None) -> Iterator[TimeEntry]:
+        """All entries of those days (both inclusive), newest day first, then newest id."""
+        low, high = self._bounds(first, last)
+        for index in range(high - 1, low - 1, -1):
+            yield self.entries[self._order[index] & _ID_MASK]
+
+    def _bounds(self, first: date | None, last: date | None) -> tuple[int, int]:
+        low, high = 0, len(self._order)
+        if first is not None:
+            low = bisect_left(self._order, first.toordinal() << _ID_BITS)
+        if last is not None:
+            high = bisect_left(self._order, (last.toordinal() + 1) << _ID_BITS)
+        return low, high
+
     def _select(self, viewer: Viewer, wanted: Row) -> array[int]:
-        order = self._order
-        low, high = 0, len(order)
-        if "from" in wanted:
-            low = bisect_left(order, wanted["from"].toordinal() << _ID_BITS)
-        if "to" in wanted:
-            high = bisect_right(order, (wanted["to"].toordinal() + 1) << _ID_BITS)
-        keys = order[low:high][::-1]
+        low, high = self._bounds(wanted.get("from"), wanted.get("to"))
+        keys = self._order[low:high][::-1]
         conditions = [*self._seen_by(viewer), *self._conditions(wanted)]
         if not conditions:
             return keys
