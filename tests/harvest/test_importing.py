@@ -144,7 +144,7 @@ def test_bad_entries_are_reported_and_stop_nobody(studio: Studio) -> None:
     account = studio.sandbox.account
     good = studio.add_entry("Website", "Design", "2026-06-03", "0.50", "x" * 200_000)
     nul = studio.add_entry("Website", "Design", "2026-06-03", "1.00", "a\0b")
-    big = studio.add_entry("Website", "Design", "2026-06-03", "1.00", entry_id=5_000_000_000_001)
+    big = studio.add_entry("Website", "Design", "2026-06-03", "1.00", entry_id=8_589_934_599)
     hours = studio.add_entry("Website", "Design", "2026-06-03", "1.00")
     account.override(hours, hours=None)
     user = studio.add_entry("Website", "Design", "2026-06-03", "1.00")
