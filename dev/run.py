@@ -23,8 +23,7 @@ from dev.processes import follow, free_port
 from dev.services import ServiceError, Services, application_secrets
 from dev.state import CHECKOUT, InUseError, only_one, state_dir, write_pairs
 from dev.supervisor import Program, Supervisor
-from harvest.sandbox.identity import CLIENT_ID, CLIENT_SECRET
-from harvest.sandbox.state import ADMIN_TOKEN, MAIN_ACCOUNT_ID
+from harvest.sandbox import ADMIN_TOKEN, CLIENT_ID, CLIENT_SECRET, MAIN_ACCOUNT_ID
 
 READY_SECONDS = 90.0
 LOCAL = "localhost,127.0.0.1"
@@ -53,11 +52,15 @@ def is_free(port: int) -> bool:
             probe.bind(("127.0.0.1", port))
         except OSError:
             return False
+    return not listens("::1", port)
+
+
+def listens(host: str, port: int) -> bool:
     try:
-        socket.create_connection(("::1", port), timeout=1).close()
+        socket.create_connection((host, port), timeout=1).close()
     except OSError:
-        return True
-    return False
+        return False
+    return True
 
 
 def wanted_port(name: str, default: int, *, insist: bool) -> int:
@@ -85,7 +88,7 @@ def harvest_environment(given: Mapping[str, str], sandbox_port: int | None) -> d
     sandbox = {
         "HARVEST_SANDBOX": "1",
         "SANDBOX_PORT": str(sandbox_port),
-        "HARVEST_API_URL": f"http://localhost:{sandbox_port}/v2",
+        "HARVEST_API_URL": f"http://127.0.0.1:{sandbox_port}/v2",
         "HARVEST_ID_URL": f"http://localhost:{sandbox_port}",
         "HARVEST_CLIENT_ID": CLIENT_ID,
         "HARVEST_CLIENT_SECRET": CLIENT_SECRET,
@@ -122,14 +125,10 @@ def is_ready(port: int) -> bool:
 
 def welcome(port: int, sandbox_port: int | None, sign_in: str, state: Path) -> str:
     lines = ["", "Timebridge is up.", "", f"  Open     http://localhost:{port}"]
-    lines += [
-        f"  {'Sign in' if not number else '':8} {line}" for number, line in enumerate(sign_in.splitlines())
-    ]
+    lines += [f"           {line}" for line in sign_in.splitlines()]
     if sandbox_port is not None:
-        lines += [
-            f"  Harvest  http://localhost:{sandbox_port} (a sandbox; to connect by token:",
-            f"           account {MAIN_ACCOUNT_ID}, token {ADMIN_TOKEN})",
-        ]
+        lines.append(f"  Harvest  http://localhost:{sandbox_port}, a sandbox; to connect with a token:")
+        lines.append(f"           account {MAIN_ACCOUNT_ID}, token {ADMIN_TOKEN}")
     lines += [f"  Logs     {state / 'logs'}", "  Stop     Ctrl-C (the data stays)", ""]
     return "\n".join(lines)
 
@@ -168,8 +167,12 @@ def run(state: Path) -> None:
             say("Starting web, worker, beat" + (" and the Harvest sandbox." if with_sandbox else "."))
             supervisor.start_all()
             deadline = time.monotonic() + READY_SECONDS
-            supervisor.watch(until=lambda: is_ready(port) or time.monotonic() > deadline)
-            if is_ready(port):
+
+            def ready() -> bool:
+                return is_ready(port) and (sandbox_port is None or listens("127.0.0.1", sandbox_port))
+
+            supervisor.watch(until=lambda: ready() or time.monotonic() > deadline)
+            if ready():
                 say(welcome(port, sandbox_port, sign_in, state))
             elif not supervisor.stop_asked:
                 say(f"It is not ready yet, after {READY_SECONDS:g} s; the reason may be in {state / 'logs'}.")
