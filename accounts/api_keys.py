@@ -64,7 +64,7 @@ def tenancy_of(key: str) -> Tenancy | None:
 
     marker, _, rest = key.partition("_")
     prefix, _, secret = rest.partition("_")
-    if marker != "tb" or not prefix or not secret or not key.isascii():
+    if marker != "tb" or not prefix.isalnum() or not secret or not key.isascii():
         return None
     now = timezone.now()
     with span(SPAN_API_KEY, prefix):

@@ -103,7 +103,7 @@ def check_workspace_name(name: str) -> str:
     return name
 
 
-def change_workspace(*, workspace: Workspace, actor: User, **values: str) -> Workspace:
+def save_workspace(*, workspace: Workspace, actor: User, **values: Any) -> Workspace:
     """Change `name`, `timezone`, `currency` or `plan`: the given values only. Its slug stays. Raises Invalid."""
     if "name" in values:
         values["name"] = check_workspace_name(values["name"])
@@ -117,28 +117,6 @@ def change_workspace(*, workspace: Workspace, actor: User, **values: str) -> Wor
         after = {field: values[field] for field in before}
         record_audit(workspace=row, actor=actor, action="workspace.changed", before=before, after=after)
     return row
-
-
-def save_workspace(*, workspace: Workspace, actor: User, **values: Any) -> Workspace:
-    """Change a workspace's `name`, `timezone`, `currency`, `plan`; what is not given stays. Raises Invalid."""
-    name = values.get("name", workspace.name).strip()
-    if not name or len(name) > 120 or "\x00" in name:
-        raise Invalid({"name": ["Give the workspace a name of at most 120 characters."]})
-    kept = {field: values[field] for field in ("timezone", "currency", "plan") if field in values}
-    check_workspace_values(**kept)
-    changes = {
-        field: {"before": getattr(workspace, field), "after": value}
-        for field, value in {"name": name, **kept}.items()
-        if getattr(workspace, field) != value
-    }
-    for field, change in changes.items():
-        setattr(workspace, field, change["after"])
-    if changes:
-        workspace.save(update_fields=list(changes))
-        record_audit(
-            workspace=workspace, actor=actor, action="workspace.changed", target=workspace.name, **changes
-        )
-    return workspace
 
 
 def find_or_add_user(*, email: str, name: str = "", password: str | None = None) -> User:

@@ -195,16 +195,17 @@ REST_FRAMEWORK = {
     "DEFAULT_PAGINATION_CLASS": "accounts.rest.pagination.KeysetPagination",
     "DEFAULT_FILTER_BACKENDS": ["accounts.rest.filters.StrictFilterBackend"],
     "DEFAULT_RENDERER_CLASSES": ["accounts.rest.renderers.JSONRenderer"],
-    "DEFAULT_PARSER_CLASSES": ["rest_framework.parsers.JSONParser"],
+    "DEFAULT_PARSER_CLASSES": ["accounts.rest.parsers.JSONParser"],
     "DEFAULT_SCHEMA_CLASS": "accounts.rest.schema.ProblemAutoSchema",
     "EXCEPTION_HANDLER": "accounts.rest.problems.exception_handler",
+    "NON_FIELD_ERRORS_KEY": "detail",
+    "URL_FORMAT_OVERRIDE": None,  # `?format=` belongs to the views that know it
     "TEST_REQUEST_DEFAULT_FORMAT": "json",
     "UNAUTHENTICATED_USER": None,
     "COERCE_DECIMAL_TO_STRING": True,
 }
 SPECTACULAR_SETTINGS = {
     "TITLE": "Timebridge API",
-    "DESCRIPTION": "Clients, projects, time and the Harvest connection of a workspace.",
     "VERSION": "1",
     "OAS_VERSION": "3.1.0",
     "SERVE_INCLUDE_SCHEMA": False,
@@ -214,12 +215,21 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
     "COMPONENT_SPLIT_REQUEST": True,
+    "GET_LIB_DOC_EXCLUDES": "accounts.rest.schema.lib_doc_excludes",
     "SCHEMA_PATH_PREFIX": r"/api/v1",
     "POSTPROCESSING_HOOKS": [
         "drf_spectacular.hooks.postprocess_schema_enums",
         "accounts.rest.schema.add_conventions",
     ],
-    "ENUM_NAME_OVERRIDES": {},
+    "ENUM_NAME_OVERRIDES": {
+        "Role": "accounts.models.Role",
+        "Plan": "accounts.models.Plan",
+        "ApiKeyAccess": "accounts.models.ApiKeyAccess",
+        "WorkItemStatus": "timelogs.models.WorkItemStatus",
+        "Source": "timelogs.models.Source",
+        "SyncState": "timelogs.models.SyncState",
+        "ProposalStatus": "inbound.models.ProposalStatus",
+    },
 }
 
 # --- Harvest ---------------------------------------------------------------------------------------------------------

@@ -9,4 +9,5 @@ urlpatterns = [
     path("readyz", health.readyz),
     path("metrics", health.metrics),
     path("accounts/", include("allauth.account.urls")),
+    path("api/", include("config.api_urls")),
 ]

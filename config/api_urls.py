@@ -1,0 +1,33 @@
+"""Every address of the REST API: version 1, the OpenAPI document, its pages; anything else is a problem (404)."""
+
+from django.urls import URLPattern, URLResolver, include, path, re_path
+from rest_framework.routers import SimpleRouter
+
+from accounts.api import ApiKeyViewSet, MemberViewSet, MeView, WorkspaceSettingsView
+from accounts.rest.docs import DocsView, SchemaView
+from accounts.rest.views import unknown_path
+from clients.api import ClientViewSet, ContactViewSet, ProjectViewSet
+from timelogs.api import ActivityTypeViewSet, TimeLogViewSet, WorkItemViewSet
+
+router = SimpleRouter()
+router.register("members", MemberViewSet, "member")
+router.register("api-keys", ApiKeyViewSet, "api-key")
+router.register("clients", ClientViewSet, "client")
+router.register("contacts", ContactViewSet, "contact")
+router.register("projects", ProjectViewSet, "project")
+router.register("activity-types", ActivityTypeViewSet, "activity-type")
+router.register("work-items", WorkItemViewSet, "work-item")
+router.register("time-logs", TimeLogViewSet, "time-log")
+
+version_1: list[URLPattern | URLResolver] = [
+    path("me/", MeView.as_view(), name="me"),
+    path("workspace/", WorkspaceSettingsView.as_view(), name="workspace"),
+    *router.urls,
+]
+
+urlpatterns = [
+    path("v1/", include((version_1, "api"))),
+    path("schema/", SchemaView.as_view(), name="schema"),
+    path("docs/", DocsView.as_view(), name="docs"),
+    re_path(r"^(?P<path>.*)$", unknown_path),
+]
