@@ -68,7 +68,7 @@ def server_account() -> dict[str, Any]:
 
 
 def _within_reach(path: Path, account: Mapping[str, Any]) -> bool:
-    return subprocess.run(["test", "-x", path], **account).returncode == 0
+    return subprocess.run(["/bin/sh", "-c", 'test -x "$0"', path], **account).returncode == 0
 
 
 def _public_place(key: object) -> Path:

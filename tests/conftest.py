@@ -26,6 +26,7 @@ ARTIFACTS = Path(__file__).resolve().parent.parent / "test-artifacts"
 LOCAL_HOSTS = {None, "localhost", "127.0.0.1"}  # None: data:, blob: and about: addresses
 
 failed_key = pytest.StashKey[bool]()
+finish_key = pytest.StashKey[Callable[[], None]]()
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def allowed_errors() -> list[str]:
 @pytest.fixture
 def new_page(
     browser: Browser, allowed_errors: list[str], request: pytest.FixtureRequest
-) -> Iterator[Callable[..., Page]]:
+) -> Callable[..., Page]:
     """Open a page in a fresh context, whose options are the arguments (`viewport`, `color_scheme`, ...).
 
     Afterwards the test fails for any error on the console, uncaught exception or request to another host.
@@ -86,17 +87,17 @@ def new_page(
         pages.append(context.new_page())
         return pages[-1]
 
-    yield open_page
-    troubles = [text for text in troubles if not any(re.search(allowed, text) for allowed in allowed_errors)]
-    if troubles or request.node.stash.get(failed_key, False):
-        ARTIFACTS.mkdir(exist_ok=True)
-        name = re.sub(r"[^\w.-]+", "-", request.node.nodeid)[-120:]
+    def finish() -> None:
+        found = [text for text in troubles if not any(re.search(allowed, text) for allowed in allowed_errors)]
         for number, page in enumerate(pages):
-            if not page.is_closed():
+            if (found or request.node.stash.get(failed_key, False)) and not page.is_closed():
+                name = re.sub(r"[^\w.-]+", "-", request.node.nodeid)[-120:]
                 page.screenshot(path=ARTIFACTS / f"{name}-{number}.png", full_page=True)
-    for page in pages:
-        page.context.close()
-    assert not troubles
+            page.context.close()
+        assert not found
+
+    request.node.stash[finish_key] = finish
+    return open_page
 
 
 @pytest.fixture
@@ -113,6 +114,17 @@ def pytest_runtest_makereport(
     if report.failed:
         item.stash[failed_key] = True
     return report
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item: pytest.Item) -> Generator[None, object, object]:
+    """Close a test's pages before its other fixtures end: what they talk to is still there until then."""
+    try:
+        if finish := item.stash.get(finish_key, None):
+            finish()
+    finally:
+        result = yield
+    return result
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
