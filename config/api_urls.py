@@ -7,6 +7,7 @@ from accounts.api import ApiKeyViewSet, MemberViewSet, MeView, WorkspaceSettings
 from accounts.rest.docs import DocsView, SchemaView
 from accounts.rest.views import unknown_path
 from clients.api import ClientViewSet, ContactViewSet, ProjectViewSet
+from inbound.api import ProposalViewSet
 from timelogs.api import ActivityTypeViewSet, TimeLogViewSet, WorkItemViewSet
 
 router = SimpleRouter()
@@ -18,6 +19,7 @@ router.register("projects", ProjectViewSet, "project")
 router.register("activity-types", ActivityTypeViewSet, "activity-type")
 router.register("work-items", WorkItemViewSet, "work-item")
 router.register("time-logs", TimeLogViewSet, "time-log")
+router.register("inbound/proposals", ProposalViewSet, "proposal")
 
 version_1: list[URLPattern | URLResolver] = [
     path("me/", MeView.as_view(), name="me"),

@@ -87,6 +87,9 @@ TEMPLATES = [
     },
 ]
 
+# A notice's level as the tone of its colours.
+MESSAGE_TAGS = {10: "", 20: "", 25: "good", 30: "warn", 40: "bad"}
+
 # --- Database, cache, broker -----------------------------------------------------------------------------------------
 DATABASES = {"default": env.db_url("DATABASE_URL", default="postgres://timebridge@127.0.0.1:5432/timebridge")}
 DATABASES["default"]["ENGINE"] = "django.db.backends.postgresql"
@@ -229,6 +232,7 @@ SPECTACULAR_SETTINGS = {
         "Source": "timelogs.models.Source",
         "SyncState": "timelogs.models.SyncState",
         "ProposalStatus": "inbound.models.ProposalStatus",
+        "ProposalDecision": "inbound.services.Decision",
     },
 }
 

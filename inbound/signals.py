@@ -1,0 +1,6 @@
+"""News of proposals for higher floors, sent inside the transaction that decides them."""
+
+from django.dispatch import Signal
+
+# Sent with: proposal (TimeProposal), time_log (TimeLog, just made of it). Before `time_log_changed` of that log.
+proposal_accepted = Signal()
