@@ -22,7 +22,7 @@ from dev.services import Services, temporary_services
 pytest_plugins = ["tests.fixtures"]
 
 NO_BROWSER = "no Chromium was found (put one on the path or name it in CHROMIUM)"
-ARTIFACTS = Path(__file__).resolve().parent.parent / "test-artifacts"
+ARTIFACTS = Path(os.environ.get("TEST_ARTIFACTS") or Path(__file__).parent.parent / "test-artifacts")
 LOCAL_HOSTS = {None, "localhost", "127.0.0.1"}  # None: data:, blob: and about: addresses
 
 failed_key = pytest.StashKey[bool]()
