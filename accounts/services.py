@@ -19,6 +19,7 @@ from accounts.models import AuditEvent, Membership, Plan, Role, User, Workspace
 from accounts.tenancy import tenant_scope
 
 MOST_NAME = 120
+MOST_EMAIL = 254
 
 
 def record_audit(
@@ -36,6 +37,8 @@ def check_email(email: str) -> str:
     email = email.strip().lower()
     try:
         validate_email(email)
+        if len(email) > MOST_EMAIL:
+            raise ValidationError("too long")
     except ValidationError as error:
         raise Invalid({"email": ["Enter an e-mail address like name@example.com."]}) from error
     return email
@@ -66,17 +69,18 @@ def create_workspace(
     timezone: str = "UTC",
     currency: str = "USD",
     slug: str = "",
+    any_password: bool = False,
 ) -> Membership:
     """Make a workspace with its first admin (a new person, or one who is known already). Returns the membership.
 
-    A known person keeps their password. Raises Invalid.
+    A known person keeps their password. any_password: as an operator's command line may set it. Raises Invalid.
     """
     name = check_workspace_name(name)
     email = check_email(email)
     check_workspace_values(timezone=timezone, currency=currency, plan=plan)
     base = slugify(slug or name)[:50] or "workspace"
     with transaction.atomic():
-        user = find_or_add_user(email=email, name=person_name, password=password)
+        user = find_or_add_user(email=email, name=person_name, password=password, any_password=any_password)
         for attempt in range(1, 1000):
             candidate = base if attempt == 1 else f"{base}-{attempt}"
             workspace = Workspace(
@@ -119,12 +123,16 @@ def save_workspace(*, workspace: Workspace, actor: User, **values: Any) -> Works
     return row
 
 
-def find_or_add_user(*, email: str, name: str = "", password: str | None = None) -> User:
+def find_or_add_user(
+    *, email: str, name: str = "", password: str | None = None, any_password: bool = False
+) -> User:
     """The person with this e-mail address, made where there is none. A password is set for a new person only."""
     user = User.objects.filter(email__iexact=email).first()
     if user is not None:
         return user
-    if password is not None:
+    if password == "":
+        raise Invalid({"password": ["Give a password."]})
+    if password is not None and not any_password:
         try:
             validate_password(password)
         except ValidationError as error:

@@ -17,8 +17,9 @@ from accounts.tenancy import tenant_scope
 
 class Command(BaseCommand):
     help = (
-        "Makes a workspace and its first admin, and prints one line of JSON: the workspace's slug, the admin's e-mail"
-        " address and a read-write API key, which is shown this once. A person who is known already keeps their password."
+        "Makes a workspace and its first admin, and prints one line of JSON: the workspace's slug, the admin's"
+        " e-mail address and a read-write API key, which is shown this once. A person who is known already keeps"
+        " their password."
     )
 
     def add_arguments(self, parser: CommandParser) -> None:
@@ -33,7 +34,9 @@ class Command(BaseCommand):
         given = ("name", "email", "password", "plan", "timezone", "currency")
         try:
             with transaction.atomic():
-                membership = create_workspace(**{option: options[option] for option in given})
+                membership = create_workspace(
+                    **{option: options[option] for option in given}, any_password=True
+                )
                 with tenant_scope(membership.workspace_id):
                     _, key = make_api_key(
                         workspace=membership.workspace, user=membership.user, name="Command line"
