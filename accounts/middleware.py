@@ -25,7 +25,7 @@ SESSION_WORKSPACE = "workspace"
 
 @dataclass(frozen=True, slots=True)
 class Tenancy:
-    """Who asks, for which workspace, in which role. `memberships` are all of a signed-in person's (for the switcher)."""
+    """Who asks, for which workspace, in which role. `memberships`: all of a signed-in person's, for the switcher."""
 
     user: User
     workspace: Workspace
@@ -109,4 +109,5 @@ def _choose(request: HttpRequest, memberships: list[Membership]) -> Membership |
     for one in memberships:
         if wanted and one.workspace_id == UUID(wanted):
             return one
-    return memberships[0] if memberships else None
+    # The first one they joined, until they choose.
+    return min(memberships, key=lambda one: one.id, default=None)

@@ -1,12 +1,47 @@
-"""What every page's frame needs."""
+"""What every page's frame needs: the workspace, the theme, and what waits in Inbound."""
 
 from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
+from django.db import connection
 from django.http import HttpRequest
+from django.urls import NoReverseMatch, reverse
+
+from accounts.middleware import Tenancy
+from accounts.tenancy import tenant_scope
+from config.demo import EMAIL, PASSWORD
+from inbound.models import ProposalStatus, TimeProposal
+
+THEMES = ("light", "dark")
 
 
 def frame(request: HttpRequest) -> dict[str, Any]:
-    tenancy = getattr(request, "tenancy", None)
-    return {"tenancy": tenancy, "workspace": tenancy.workspace if tenancy else None}
+    tenancy: Tenancy | None = getattr(request, "tenancy", None)
+    theme = request.COOKIES.get("theme", "")
+    return {
+        "tenancy": tenancy,
+        "workspace": tenancy.workspace if tenancy else None,
+        "theme": theme if theme in THEMES else "",
+        # Called by the frame alone: a fragment of a page asks the database for none of it.
+        "inbound_count": lambda: _waiting(tenancy) if tenancy else 0,
+        "integrations_url": _integrations_url,
+        "demo": {"email": EMAIL, "password": PASSWORD} if settings.DEMO else None,
+    }
+
+
+def _waiting(tenancy: Tenancy) -> int:
+    """Proposals that wait; error pages and views that open their own scopes are drawn outside any."""
+    waiting = TimeProposal.objects.filter(workspace=tenancy.workspace, status=ProposalStatus.PENDING)
+    if connection.in_atomic_block:
+        return waiting.count()
+    with tenant_scope(tenancy.workspace.id):
+        return waiting.count()
+
+
+def _integrations_url() -> str:
+    try:
+        return reverse("integrations")
+    except NoReverseMatch:
+        return ""

@@ -2,12 +2,17 @@
 
 from django.urls import include, path
 
-from config import health
+from config import health, views
 
 urlpatterns = [
     path("healthz", health.healthz),
     path("readyz", health.readyz),
     path("metrics", health.metrics),
+    path("", views.home, name="home"),
+    path("", include("accounts.urls")),
+    path("", include("clients.urls")),
+    path("", include("timelogs.urls")),
+    path("", include("inbound.urls")),
     path("accounts/", include("allauth.account.urls")),
     path("api/", include("config.api_urls")),
 ]

@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from accounts.tenancy import TenantForeignKey, TenantModel
 from clients.models import Client, Project
+from timelogs.money import cents
 
 
 class ActivityType(TenantModel):
@@ -146,3 +147,8 @@ class TimeLog(TenantModel):
     @property
     def settled(self) -> bool:
         return self.settled_at is not None
+
+    @property
+    def amount(self) -> Decimal:
+        """What this log alone comes to, rounded half-up to cents; nothing where it is not billable."""
+        return cents(self.hourly_rate * self.seconds / 3600) if self.billable else Decimal("0.00")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -80,3 +81,45 @@ def totals_of(logs: QuerySet[TimeLog]) -> Totals:
         billable_seconds=row["billable_total"],
         amount=cents(row["weighted"] / 3600),
     )
+
+
+def narrowed(logs: QuerySet[TimeLog], conditions: Mapping[str, Any]) -> QuerySet[TimeLog]:
+    """Logs that meet every condition given, by the names of the wire.
+
+    `client, project, work_item, activity_type, owner`: ids; `from, to`: dates, both included; `billable`: "true" or
+    "false"; `source`; `q`: beginnings of words in the notes.
+    """
+    for name in ("client", "project", "work_item", "activity_type", "owner"):
+        if name in conditions:
+            logs = logs.filter(**{f"{name}_id": conditions[name]})
+    if "from" in conditions:
+        logs = logs.filter(spent_date__gte=conditions["from"])
+    if "to" in conditions:
+        logs = logs.filter(spent_date__lte=conditions["to"])
+    if "billable" in conditions:
+        logs = logs.filter(billable=conditions["billable"] == "true")
+    if "source" in conditions:
+        logs = logs.filter(source=conditions["source"])
+    return with_words(logs, conditions["q"]) if "q" in conditions else logs
+
+
+@dataclass(frozen=True, slots=True)
+class Day:
+    """The time spent on one day, and the billable part of it, in seconds."""
+
+    day: date
+    seconds: int
+    billable_seconds: int
+
+
+def days_of(logs: QuerySet[TimeLog], *, first: date, last: date) -> list[Day]:
+    """Each day from first to last, those without time too, in one query."""
+    rows = (
+        logs.order_by()
+        .filter(spent_date__range=(first, last))
+        .values_list("spent_date")
+        .annotate(total=Sum("seconds"), billable_total=Coalesce(Sum("seconds", filter=Q(billable=True)), 0))
+    )
+    found = {day: Day(day, seconds, billable) for day, seconds, billable in rows}
+    days = [first + timedelta(days=number) for number in range((last - first).days + 1)]
+    return [found.get(day, Day(day, 0, 0)) for day in days]

@@ -1,5 +1,190 @@
-"""Small tags and filters that the pages share."""
+"""The tags and filters that pages are made of; `config/templates/README.md` shows each in use.
+
+Built in to every template: no `{% load %}`. What is written once a page is a fragment in config/templates/parts/; what
+is written once a row (durations, money, moments) is made here, since an include a cell would be most of a list's time.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+from urllib.parse import urlencode
 
 from django import template
+from django.forms import BoundField
+from django.template.loader import render_to_string
+from django.templatetags.static import static
+from django.utils import timezone
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from accounts.models import Workspace
 
 register = template.Library()
+
+
+# --- Values ----------------------------------------------------------------------------------------------------------
+def duration_text(seconds: int) -> str:
+    """Whole seconds in words, to the nearest minute: "2 h 07 m", "45 m"."""
+    hours, minutes = divmod((seconds + 30) // 60, 60)
+    return f"{hours:,} h {minutes:02} m" if hours else f"{minutes} m"
+
+
+@register.filter
+def duration(seconds: int | None) -> SafeString:
+    """Seconds as "2 h 07 m", with the exact value on hover."""
+    seconds = seconds or 0
+    exact = f"{seconds // 3600:,}:{seconds // 60 % 60:02}:{seconds % 60:02}"
+    hours = f"{Decimal(seconds) / 3600:.2f}"
+    return format_html(
+        '<data class="duration" value="{}" title="{} ({} h)">{}</data>',
+        seconds,
+        exact,
+        hours,
+        duration_text(seconds),
+    )
+
+
+@register.filter
+def money(amount: Decimal | None, currency: str) -> SafeString:
+    """An amount with its currency, two decimals, grouped."""
+    amount = amount or Decimal(0)
+    return format_html(
+        '<data class="money" value="{}"><span class="currency">{}</span>{}</data>',
+        f"{amount:.2f}",
+        currency,
+        f"{amount:,.2f}",
+    )
+
+
+@register.filter
+def day(value: date) -> SafeString:
+    """A plain date: "Mon 2 Mar 2026"."""
+    return format_html(
+        '<time class="nowrap" datetime="{}">{} {} {}</time>',
+        value.isoformat(),
+        f"{value:%a}",
+        value.day,
+        f"{value:%b %Y}",
+    )
+
+
+def ago_text(then: datetime, now: datetime) -> str:
+    """How long ago, in one unit: "3 minutes ago"; "in 2 hours" for what is still to come."""
+    seconds = (now - then).total_seconds()
+    size = abs(seconds)
+    if size < 45:
+        return "just now" if seconds >= 0 else "in a moment"
+    for name, unit, limit in (
+        ("minute", 60, 3600),
+        ("hour", 3600, 86400),
+        ("day", 86400, 30 * 86400),
+        ("month", 30 * 86400, 365 * 86400),
+        ("year", 365 * 86400, float("inf")),
+    ):
+        if round(size / unit) * unit < limit:
+            count = max(1, round(size / unit))
+            words = f"{count} {name}{'' if count == 1 else 's'}"
+            return f"{words} ago" if seconds >= 0 else f"in {words}"
+    raise AssertionError("unreachable: the last unit has no limit")
+
+
+@register.simple_tag(takes_context=True)
+def when(context: dict[str, Any], moment: datetime | None, *, never: str = "Never") -> SafeString | str:
+    """A moment as "3 minutes ago", with the exact time, on the workspace's clock, on hover."""
+    if moment is None:
+        return never
+    workspace: Workspace | None = context.get("workspace")
+    local = moment.astimezone(workspace.zone if workspace else UTC)
+    return format_html(
+        '<time class="nowrap" datetime="{}" title="{}">{}</time>',
+        moment.astimezone(UTC).isoformat(timespec="seconds"),
+        f"{local:%Y-%m-%d %H:%M:%S} {local.tzname()}",
+        ago_text(moment, timezone.now()),
+    )
+
+
+@register.filter
+def initials(name: str) -> str:
+    """Up to two letters for an avatar: "Ada Lovelace" -> "AL"."""
+    words = [word for word in str(name).replace("@", " ").replace(".", " ").split() if word[0].isalnum()]
+    return "".join(word[0] for word in (words[:1] + words[-1:] if len(words) > 1 else words)).upper()
+
+
+# --- Pieces ----------------------------------------------------------------------------------------------------------
+@register.simple_tag
+def icon(name: str, size: str = "") -> SafeString:
+    """A symbol of the sprite, beside a word: hidden from screen readers."""
+    return format_html(
+        '<svg class="icon {}" aria-hidden="true"><use href="{}#{}"></use></svg>',
+        size,
+        static("icons.svg"),
+        name,
+    )
+
+
+@register.simple_tag
+def badge(text: str, tone: str = "", *, dot: bool = False) -> SafeString:
+    """A short state in words. tone: good, warn, bad, accent or none; dot adds a coloured one."""
+    return format_html('<span class="badge {}{}">{}</span>', tone, " dot" if dot else "", text)
+
+
+@register.inclusion_tag("parts/field.html")
+def field(bound: BoundField, label: str = "", klass: str = "") -> dict[str, Any]:
+    """A form field: label above, help below it, errors last in words."""
+    widget: Any = bound.field.widget
+    return {
+        "field": bound,
+        "label": label or bound.label,
+        "klass": klass,
+        "checkbox": getattr(widget, "input_type", "") == "checkbox",
+        "optional": not bound.field.required,
+    }
+
+
+@register.simple_block_tag(takes_context=True)
+def card(context: dict[str, Any], content: str, title: str = "", hint: str = "", **more: Any) -> str:
+    """A card around its content; id, klass and level (of its heading) may be given."""
+    return render_to_string("parts/card.html", {"title": title, "hint": hint, "content": content, **more})
+
+
+@register.simple_block_tag
+def table(content: str, label: str, klass: str = "") -> str:
+    """A table around its thead and tbody; label names it for screen readers."""
+    return render_to_string("parts/table.html", {"label": label, "klass": klass, "content": content})
+
+
+@register.simple_block_tag
+def dialog(content: str, id: str, title: str) -> str:
+    """A <dialog>, opened by any element with data-dialog="its id"."""
+    return render_to_string("parts/dialog.html", {"id": id, "title": title, "content": content})
+
+
+@register.simple_tag(takes_context=True)
+def current(context: dict[str, Any], *prefixes: str) -> SafeString:
+    """aria-current for a link whose place the page is in: its path begins with one of the prefixes."""
+    request = context.get("request")
+    path = request.path if request else ""
+    here = any(path == prefix or (prefix != "/" and path.startswith(prefix)) for prefix in prefixes if prefix)
+    return SafeString('aria-current="page"' if here else "")
+
+
+@register.simple_tag(takes_context=True)
+def query(context: dict[str, Any], **changes: str | None) -> str:
+    """This page's query string with some parameters changed (None: dropped); "?" where none is left."""
+    kept = context["request"].GET.copy()
+    for name, value in changes.items():
+        if value is None:
+            kept.pop(name, None)
+        else:
+            kept[name] = value
+    return "?" + urlencode(list(kept.lists()), doseq=True)
+
+
+@register.filter
+def action(message: Any) -> dict[str, str] | None:
+    """The button of a notice that `accounts.pages.notify` gave one: {label, url}."""
+    _, found, rest = str(message.extra_tags or "").partition("action:")
+    label, _, url = rest.partition("|")
+    return {"label": label, "url": url} if found else None

@@ -1,0 +1,17 @@
+"""Addresses of people, API keys, the workspace, and the switches of the frame."""
+
+from django.urls import path
+
+from accounts import views
+
+urlpatterns = [
+    path("theme/", views.theme, name="theme"),
+    path("switch-workspace/", views.switch_workspace, name="workspace-switch"),
+    path("settings/people/", views.people, name="people"),
+    path("settings/people/add/", views.add_person, name="person-add"),
+    path("settings/people/<uuid:id>/role/", views.change_role, name="person-role"),
+    path("settings/people/<uuid:id>/remove/", views.remove_person, name="person-remove"),
+    path("settings/api-keys/", views.api_keys, name="api-keys"),
+    path("settings/api-keys/<uuid:id>/revoke/", views.revoke_key, name="api-key-revoke"),
+    path("settings/workspace/", views.workspace_settings, name="workspace-settings"),
+]

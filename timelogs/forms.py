@@ -1,0 +1,224 @@
+"""Forms of time logs, activity types and work items. What values mean is checked by the services."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+from django import forms
+
+from accounts.models import Membership, User, Workspace
+from accounts.selectors import members_of
+from clients.models import Client
+from clients.selectors import choosable_clients, clients_of, projects_of
+from timelogs.durations import clock, parse
+from timelogs.models import ActivityType, Source, TimeLog, WorkItem, WorkItemStatus
+from timelogs.places import Place, UnknownPlace, find, label_of_log, places_of
+from timelogs.selectors import choosable_activity_types
+
+YES_NO = (("true", "Billable"), ("false", "Not billable"))
+
+
+class DateInput(forms.DateInput):
+    input_type = "date"
+
+    def __init__(self, attrs: dict[str, Any] | None = None) -> None:
+        super().__init__(attrs, format="%Y-%m-%d")
+
+
+class DurationField(forms.CharField):
+    """A duration as people type it; cleaned to whole seconds."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        attrs = {"data-duration": True, "autocomplete": "off", "placeholder": "1:30", "inputmode": "text"}
+        super().__init__(max_length=20, widget=forms.TextInput(attrs=attrs), **kwargs)
+
+    def clean(self, value: Any) -> Any:
+        seconds = parse(super().clean(value))
+        if seconds is None:
+            raise forms.ValidationError("Type it like 1:30, 1.5, 90m or 1h 30m.")
+        return seconds
+
+
+class TimeLogForm(forms.Form):
+    """Logging time, or changing a log. One field names the client, project or work item (`timelogs.places`)."""
+
+    place = forms.CharField(
+        label="Client, project or work item",
+        max_length=600,
+        widget=forms.TextInput(attrs={"list": "places", "autocomplete": "off"}),
+    )
+    spent_date = forms.DateField(label="Date", widget=DateInput())
+    seconds = DurationField(label="Duration")
+    activity_type = forms.ChoiceField(label="Activity type", required=False)
+    billable = forms.ChoiceField(label="Billable", required=False)
+    owner = forms.ChoiceField(label="Person")
+    notes = forms.CharField(
+        required=False, strip=True, widget=forms.Textarea(attrs={"rows": 1}), max_length=100_000
+    )
+
+    activity_type.mark_optional = billable.mark_optional = False  # type: ignore[attr-defined]  # their first choice says it
+
+    def __init__(
+        self, data: Any = None, *, workspace: Workspace, by: Membership, log: TimeLog | None = None
+    ) -> None:
+        self.workspace, self.by, self.log = workspace, by, log
+        super().__init__(data, initial=self._initial(), auto_id=f"id_{log.id.hex}_%s" if log else "id_log_%s")
+        self.types = {str(one.id): one for one in choosable_activity_types(workspace)}
+        self._choose("activity_type", [("", "None"), *((id, one.name) for id, one in self.types.items())])
+        first = [] if log else [("", "As the activity type")]
+        self._choose("billable", [*first, *YES_NO])
+        if by.can_manage:
+            people = {
+                one.user_id: one.user for one in members_of(workspace).order_by("user__name", "user__email")
+            }
+            if log is not None:  # somebody who has left keeps their time
+                people.setdefault(log.owner_id, log.owner)
+            self.people: dict[str, User] = {str(id): user for id, user in people.items()}
+            self._choose("owner", [(id, str(user)) for id, user in self.people.items()])
+        else:
+            del self.fields["owner"]
+
+    def _choose(self, name: str, choices: list[tuple[str, str]]) -> None:
+        field = self.fields[name]
+        assert isinstance(field, forms.ChoiceField)  # for types
+        field.choices = choices
+
+    def _initial(self) -> dict[str, Any]:
+        log = self.log
+        if log is None:
+            return {"spent_date": self.workspace.today(), "owner": str(self.by.user_id)}
+        return {
+            "place": label_of_log(log),
+            "spent_date": log.spent_date,
+            "seconds": clock(log.seconds),
+            "activity_type": str(log.activity_type_id or ""),
+            "billable": "true" if log.billable else "false",
+            "owner": str(log.owner_id),
+            "notes": log.notes,
+        }
+
+    def clean_place(self) -> Place | None:
+        """The place that is named; None where the log stays where it is (which may be archived by now)."""
+        text: str = self.cleaned_data["place"]
+        if self.log is not None and text == self.initial["place"]:
+            return None
+        try:
+            return find(places_of(self.workspace), text)
+        except UnknownPlace as error:
+            raise forms.ValidationError(str(error)) from error
+
+    def clean_activity_type(self) -> ActivityType | None:
+        return self.types.get(self.cleaned_data["activity_type"])
+
+    def values(self) -> dict[str, Any]:
+        """What to record, or to revise: what was left alone is not among it, so that it stays as it is by now."""
+        cleaned = self.cleaned_data
+        values = {name: cleaned[name] for name in ("spent_date", "seconds", "notes", "activity_type")}
+        if cleaned["place"] is not None:
+            values |= cleaned["place"].values()
+        if cleaned["billable"] and "billable" in self.changed_data:
+            values["billable"] = cleaned["billable"] == "true"
+        if "owner" in self.fields and (self.log is None or "owner" in self.changed_data):
+            values["owner"] = self.people[cleaned["owner"]]
+        return values
+
+
+class FilterForm(forms.Form):
+    """The filters of the list of time, by the names that the API gives them."""
+
+    q = forms.CharField(label="In notes", required=False, max_length=200)
+    client = forms.UUIDField(required=False)
+    project = forms.UUIDField(required=False)
+    activity_type = forms.UUIDField(label="Activity type", required=False)
+    owner = forms.UUIDField(label="Person", required=False)
+    from_ = forms.DateField(label="From", required=False, widget=DateInput())
+    to = forms.DateField(label="To", required=False, widget=DateInput())
+    billable = forms.ChoiceField(required=False, choices=[("", "All"), *YES_NO])
+    source = forms.ChoiceField(required=False, choices=[("", "All"), *Source.choices])
+
+    def __init__(self, data: Any, *, workspace: Workspace) -> None:
+        super().__init__(data, prefix=None, auto_id="id_filter_%s")
+        self.fields["from"] = self.fields.pop("from_")
+        self.order_fields(
+            ["q", "from", "to", "client", "project", "activity_type", "owner", "billable", "source"]
+        )
+        self.workspace = workspace
+        for field in self.fields.values():
+            field.mark_optional = False  # type: ignore[attr-defined]  # filters all are
+        self.full_clean()
+        for name, choices in self._choices().items():
+            self.fields[name].widget = forms.Select(choices=[("", "All"), *choices])
+        if not self.cleaned_data.get("client"):
+            del self.fields["project"]
+
+    def _choices(self) -> dict[str, list[tuple[Any, str]]]:
+        """What the selects offer. Projects are those of the chosen client: all would be too many to choose from."""
+        chosen = self.cleaned_data.get("client")
+        clients = choosable_clients(self.workspace).values_list("id", "name")
+        if chosen:
+            clients = clients.union(
+                clients_of(self.workspace).filter(id=chosen).values_list("id", "name")
+            ).order_by("name")
+        projects = projects_of(self.workspace).order_by("name", "id")
+        types = choosable_activity_types(self.workspace)
+        members = members_of(self.workspace).order_by("user__name", "user__email")
+        return {
+            "client": list(clients),
+            "project": list(projects.filter(client_id=chosen).values_list("id", "name")) if chosen else [],
+            "activity_type": list(types.values_list("id", "name")),
+            "owner": [(one.user_id, str(one.user)) for one in members],
+        }
+
+    def conditions(self) -> dict[str, Any]:
+        """The filters that are set, for `selectors.narrowed`."""
+        return {name: value for name, value in self.cleaned_data.items() if value not in ("", None)}
+
+
+class ActivityTypeForm(forms.Form):
+    name = forms.CharField(max_length=200, widget=forms.TextInput(attrs={"autofocus": True}))
+    hourly_rate = forms.DecimalField(
+        label="Hourly rate", min_value=Decimal(0), max_digits=12, decimal_places=2, initial="0.00"
+    )
+    billable = forms.BooleanField(required=False, initial=True)
+
+    def __init__(self, data: Any = None, *, currency: str, **kwargs: Any) -> None:
+        super().__init__(data, **kwargs)
+        self.fields["hourly_rate"].help_text = f"In {currency}. Time logged before keeps the rate it had."
+
+
+class WorkItemForm(forms.Form):
+    title = forms.CharField(max_length=300, widget=forms.TextInput(attrs={"autofocus": True}))
+    key = forms.CharField(
+        max_length=40, required=False, help_text="Named in notes, such as ACME-12. Made for you where empty."
+    )
+    project = forms.ChoiceField(required=False)
+    description = forms.CharField(
+        required=False,
+        widget=forms.Textarea(attrs={"rows": 3}),
+        help_text="Becomes the notes of time logged on it without any.",
+    )
+    status = forms.ChoiceField(choices=WorkItemStatus.choices, initial=WorkItemStatus.OPEN)
+
+    def __init__(self, data: Any = None, *, client: Client, item: WorkItem | None = None) -> None:
+        initial = (
+            {
+                "title": item.title,
+                "key": item.key,
+                "project": str(item.project_id or ""),
+                "description": item.description,
+                "status": item.status,
+            }
+            if item
+            else {}
+        )
+        super().__init__(data, initial=initial)
+        projects = projects_of(client.workspace).filter(client=client).order_by("archived", "name", "id")
+        self.projects = {str(one.id): one for one in projects}
+        field = self.fields["project"]
+        assert isinstance(field, forms.ChoiceField)  # for types
+        field.choices = [("", "None"), *((id, one.name) for id, one in self.projects.items())]
+        field.mark_optional = False  # type: ignore[attr-defined]  # its first choice says it
+
+    def clean_project(self) -> Any:
+        return self.projects.get(self.cleaned_data["project"])
