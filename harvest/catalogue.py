@@ -47,7 +47,7 @@ class Item:
 
 
 def read_catalogue(client: HarvestClient, connection: Connection) -> list[Item]:
-    """Ask Harvest for all four lists. What this token may not list is taken from its assignments. Raises HarvestError."""
+    """Ask Harvest for all four lists; what this token may not list comes from its assignments. Raises HarvestError."""
     items: dict[tuple[str, str], Item] = {}
 
     def keep(item: Item) -> None:

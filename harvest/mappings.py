@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
 
@@ -21,11 +22,17 @@ from accounts.ids import uuid7
 from accounts.models import User, Workspace
 from accounts.selectors import members_of
 from accounts.services import record_audit
+from clients.models import Client
 from clients.selectors import clients_of, projects_of
+from clients.services import save_client, save_project
 from harvest.matching import Named, suggest
 from harvest.models import ClientMapping, HarvestItem, ItemKind, PersonMapping, ProjectMapping, TaskMapping
-from integrations.models import Connection
+from inbound.models import ProposalStatus, TimeProposal
+from integrations.models import Connection, SyncLink
+from timelogs.models import Source, TimeLog
 from timelogs.selectors import activity_types_of
+from timelogs.services import MOST_RATE, save_activity_type
+from timelogs.signals import time_log_changed
 
 IN_USE_FOR = timedelta(days=90)  # an archived item is offered while entries this recent carry it
 MOST_ROWS = 5000
@@ -210,6 +217,8 @@ def set_mappings(
                     ClientMapping.objects.filter(workspace=workspace, harvest_id=harvest_id).update(
                         push_project=change.push_project
                     )
+        if kind.slug == "people":
+            _reattribute(connection, {c.harvest_id: c.target for c in changes if c.target is not None})
         record_audit(
             workspace=workspace,
             actor=by,
@@ -266,6 +275,105 @@ def _check(workspace: Workspace, kind: Kind, changes: Sequence[Change]) -> None:
                         ]
                     }
                 )
+
+
+def _reattribute(connection: Connection, owners: Mapping[str, UUID]) -> None:
+    """Give the unsettled imported time of these Harvest users, and their waiting proposals, to the members now set.
+
+    No edit by a person: `updated_at` stays, so that undoing the run still takes such a log back.
+    """
+    for remote_user_id, owner in owners.items():
+        links = SyncLink.objects.filter(
+            workspace_id=connection.workspace_id,
+            provider=connection.provider,
+            account_id=connection.account_id,
+            remote_user_id=remote_user_id,
+        )
+        logs = TimeLog.objects.filter(
+            workspace_id=connection.workspace_id,
+            id__in=links.filter(time_log__isnull=False).values("time_log_id"),
+            source=Source.HARVEST,
+            settled_at=None,
+        ).exclude(owner_id=owner)
+        moved = list(logs.values_list("id", flat=True))
+        if moved:
+            TimeLog.objects.filter(workspace_id=connection.workspace_id, id__in=moved).update(owner_id=owner)
+            time_log_changed.send(
+                sender=TimeLog,
+                workspace_id=connection.workspace_id,
+                time_log_ids=moved,
+                change="updated",
+                origin="sync",
+            )
+        TimeProposal.objects.filter(
+            workspace_id=connection.workspace_id,
+            id__in=links.filter(proposal__isnull=False).values("proposal_id"),
+            status=ProposalStatus.PENDING,
+        ).update(owner_id=owner)
+
+
+def create_missing(
+    *, workspace: Workspace, connection: Connection, kind: Kind, harvest_ids: Sequence[str], by: User
+) -> list[Change]:
+    """*Create and map*: make what these unmapped Harvest items lack here, and map it. Returns the pairs made.
+
+    A free target of exactly the same name (case aside) is taken rather than doubled. A project brings its client along
+    where that is not mapped either. Items that are mapped already stay as they are. Raises Invalid, changing nothing.
+    """
+    if kind.slug == "people":
+        raise Invalid({"harvest_ids": ["People are added on the People page, by e-mail address."]})
+    if len(set(harvest_ids)) > MOST_ROWS:
+        raise Invalid({"harvest_ids": [f"Send at most {MOST_ROWS} ids at once."]})
+    with transaction.atomic():
+        Connection.objects.select_for_update().get(pk=connection.pk)
+        items = {
+            item.harvest_id: item
+            for item in HarvestItem.objects.filter(
+                workspace=workspace, kind=kind.item_kind, harvest_id__in=list(harvest_ids)
+            )
+        }
+        missing = [one for one in harvest_ids if one not in items]
+        if missing:
+            raise Invalid({"harvest_ids": [f"Harvest has no such item here: {', '.join(missing[:5])}."]})
+        mapped = _mapped(workspace.id, kind)
+        wanted = [items[one] for one in dict.fromkeys(harvest_ids) if one not in mapped]
+        if kind.slug == "projects":
+            parents = list(dict.fromkeys(item.parent_id for item in wanted if item.parent_id))
+            create_missing(
+                workspace=workspace, connection=connection, kind=KINDS["clients"], harvest_ids=parents, by=by
+            )
+        clients = {
+            one.harvest_id: one.target
+            for one in ClientMapping.objects.filter(workspace=workspace).select_related("target")
+        }
+        taken = {pair.target_id for pair in mapped.values()}
+        free = {
+            (target.group, target.name.casefold()): target.id
+            for target in targets_of(workspace, kind)
+            if target.id not in taken and not target.archived
+        }
+        changes = []
+        for item in wanted:
+            group = str(clients[item.parent_id].id) if kind.slug == "projects" else ""
+            target = free.pop((group, item.name.casefold()), None)
+            if target is None:
+                target = _create(workspace, kind, item, clients.get(item.parent_id))
+            changes.append(Change(item.harvest_id, target))
+        if changes:
+            set_mappings(workspace=workspace, connection=connection, kind=kind, changes=changes, by=by)
+    return changes
+
+
+def _create(workspace: Workspace, kind: Kind, item: HarvestItem, client: Client | None) -> UUID:
+    name = item.name[:200]
+    if kind.slug == "clients":
+        return save_client(workspace=workspace, name=name).id
+    if kind.slug == "projects":
+        return save_project(workspace=workspace, client=client, name=name, code=item.code[:40]).id
+    rate = item.hourly_rate or Decimal("0.00")
+    return save_activity_type(
+        workspace=workspace, name=name, hourly_rate=min(rate, MOST_RATE), billable=item.billable
+    ).id
 
 
 @dataclass(frozen=True, slots=True)

@@ -107,3 +107,25 @@ class PersonMapping(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.harvest_id} ↔ {self.target_id}"
+
+
+class RememberedSkip(TenantModel):
+    """An entry that a run left out for a missing mapping, until it comes in: what a new mapping could bring in now."""
+
+    account_id = models.CharField(max_length=40)
+    external_id = models.CharField(max_length=40)
+    harvest_client_id = models.CharField(max_length=40)
+    harvest_project_id = models.CharField(max_length=40)
+    harvest_task_id = models.CharField(max_length=40)
+    spent_date = models.DateField()
+    hours = models.DecimalField(max_digits=12, decimal_places=2)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["workspace", "account_id", "external_id"], name="harvest_remembered_once"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.external_id} of {self.spent_date}"

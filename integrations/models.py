@@ -111,7 +111,8 @@ class SyncRun(TenantModel):
 
     A live run (queued or running) is unique for a connection. A worker holds it by a lease: `lease_token` is that
     worker's claim, good until `lease_until`, prolonged as pages are done; an expired lease may be claimed by another.
-    expected: entries that the provider said the window holds, once the first page is in.
+    expected: entries that the provider said the window holds, once the first page is in. preview: the run whose plan
+    this one applies. remembered: it brings in what was skipped for a missing mapping and can come in now, nothing else.
     """
 
     connection = TenantForeignKey(Connection, on_delete=models.CASCADE, related_name="runs")
@@ -124,6 +125,9 @@ class SyncRun(TenantModel):
     requested_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.SET_NULL, null=True, related_name="+"
     )
+    preview = TenantForeignKey("self", on_delete=models.PROTECT, null=True, related_name="+")
+    remembered = models.BooleanField(default=False)
+    undone_at = models.DateTimeField(null=True)
     expected = models.PositiveIntegerField(null=True)
     pages_failed = models.PositiveIntegerField(default=0)
     error = models.TextField(blank=True)
@@ -188,6 +192,7 @@ class Reason(models.TextChoices):
     NO_FALLBACK_OWNER = "no_fallback_owner", "No fallback owner on the connection"
     DISMISSED = "dismissed", "Dismissed in Inbound"
     SETTLED = "settled", "Settled"
+    MOVED_SINCE_PREVIEW = "moved_since_preview", "Moved since the preview"
     SAVE_FAILED = "save_failed", "Save failed"
     HARVEST_ERROR = "harvest_error", "Harvest API error"
 
@@ -196,8 +201,8 @@ class SyncLink(TenantModel):
     """The identity of a remote entry in this workspace, and what it became here: a time log, or a proposal.
 
     It outlives runs, connections and deletions. That (provider, account, entry id) is unique in a workspace is what
-    makes duplicates impossible. `remote_hash` is of the entry's content when it was last taken over; `base` is what both
-    sides held when they last agreed.
+    makes duplicates impossible. `remote_hash` is of the entry's content when it was last taken over; `base` is what
+    both sides held when they last agreed.
     """
 
     provider = models.CharField(max_length=20, default="harvest")
@@ -208,6 +213,7 @@ class SyncLink(TenantModel):
         TimeProposal, on_delete=models.PROTECT, null=True, related_name="sync_link"
     )
     remote_hash = models.CharField(max_length=32, blank=True)
+    remote_user_id = models.CharField(max_length=40, blank=True)
     base = models.JSONField(null=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
@@ -242,6 +248,8 @@ class RunEntry(TenantModel):
     notes = models.TextField(blank=True)
     # What the entry carried in Harvest's words, so that a person can fix the cause and a later run can find it again.
     remote = models.JSONField(default=dict)
+    # Of a preview: what would be made, in our words, and a hash by which applying it tells whether that still holds.
+    plan = models.JSONField(null=True)
 
     class Meta:
         constraints = [
@@ -255,6 +263,11 @@ class RunEntry(TenantModel):
         indexes = [
             models.Index(
                 fields=["workspace", "run", "outcome", "reason", "-id"], name="integrations_entry_groups"
+            ),
+            models.Index(
+                fields=["workspace", "time_log"],
+                condition=models.Q(time_log__isnull=False),
+                name="integrations_entry_log",
             ),
         ]
 

@@ -1,10 +1,10 @@
 """Runs: started once, held by a lease, told by their entries.
 
-A run is queued -> running -> succeeded | partial | failed. That a connection has at most one live run is a unique index,
-so two starts at once cannot both succeed. A worker claims a run for `lease_seconds` and prolongs the claim inside
-every transaction that writes for it: a worker that lost its claim can therefore write nothing more, however late it wakes.
-What stops half-way is claimed again once the lease is over, and walks the same window; entries that the run already has
-are left alone, so nothing is counted twice.
+A run is queued -> running -> succeeded | partial | failed. That a connection has at most one live run is a unique
+index, so two starts at once cannot both succeed. A worker claims a run for `lease_seconds` and prolongs the claim
+inside every transaction that writes for it: a worker that lost its claim can write nothing more, however late it
+wakes. What stops half-way is claimed again once the lease is over, and walks the same window; entries that the run
+already has are left alone, so nothing is counted twice.
 """
 
 from __future__ import annotations
@@ -12,10 +12,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
+from django.db import connection as database
 from django.db.models import Count, F, Q, QuerySet
 from django.utils import timezone
 
@@ -24,6 +26,7 @@ from accounts.ids import uuid7
 from accounts.models import User, Workspace
 from accounts.tenancy import SPAN_SWEEP, span
 from integrations.models import LIVE_STATES, Connection, Outcome, Reason, RunEntry, RunKind, RunState, SyncRun
+from timelogs.money import cents
 
 MOST_ATTEMPTS = 20
 
@@ -41,6 +44,8 @@ def start_run(
     to_date: date | None = None,
     dry_run: bool = False,
     requested_by: User | None = None,
+    preview: SyncRun | None = None,
+    remembered: bool = False,
 ) -> SyncRun:
     """Queue a run. Raises RunInProgress (with the live run's id as `run`) where one is queued or running."""
     run = SyncRun(
@@ -52,6 +57,8 @@ def start_run(
         to_date=to_date,
         dry_run=dry_run,
         requested_by=requested_by,
+        preview=preview,
+        remembered=remembered,
     )
     try:
         with transaction.atomic():
@@ -205,6 +212,36 @@ def runs_of(workspace: Workspace) -> QuerySet[SyncRun]:
 
 def entries_of(run: SyncRun) -> QuerySet[RunEntry]:
     return RunEntry.objects.filter(workspace_id=run.workspace_id, run=run)
+
+
+@dataclass(frozen=True, slots=True)
+class ClientAmount:
+    """What a preview would bring in for one client: entries, seconds, and the billable ones' amount, half-up once."""
+
+    client_id: UUID
+    client_name: str
+    entries: int
+    seconds: int
+    amount: Decimal
+
+
+def amounts_by_client(run: SyncRun) -> list[ClientAmount]:
+    """Hours and amounts by client of what a preview planned, by client name. One query."""
+    with database.cursor() as cursor:
+        cursor.execute(
+            "SELECT c.id, c.name, count(*), sum((e.plan->>'seconds')::bigint),"
+            " sum(CASE WHEN (e.plan->>'billable')::boolean"
+            " THEN (e.plan->>'seconds')::bigint * (e.plan->>'hourly_rate')::numeric ELSE 0 END)"
+            " FROM integrations_runentry e"
+            " JOIN clients_client c ON c.workspace_id = e.workspace_id AND c.id = (e.plan->>'client')::uuid"
+            " WHERE e.workspace_id = %s AND e.run_id = %s AND e.plan IS NOT NULL AND e.plan <> 'null'::jsonb"
+            " GROUP BY c.id, c.name ORDER BY lower(c.name), c.id",
+            [run.workspace_id, run.id],
+        )
+        return [
+            ClientAmount(client_id, name, entries, int(seconds), cents(Decimal(weighted) / 3600))
+            for client_id, name, entries, seconds, weighted in cursor.fetchall()
+        ]
 
 
 def shown_total(run: SyncRun, counts: Counts) -> int:

@@ -7,8 +7,8 @@ from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
-from django.test.utils import CaptureQueriesContext
 from django.db import connection as database
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.errors import Invalid, NotConnected, PlanRequired, RunInProgress
@@ -16,8 +16,10 @@ from accounts.models import Workspace
 from accounts.services import add_member, remove_member
 from harvest import importing
 from harvest.client import HarvestClient
-from harvest.credentials import connection_of, disconnect
+from harvest.credentials import connection_of, disconnect, open_client
+from harvest.intake import ActivityTarget
 from harvest.sandbox.faults import FaultKind
+from harvest.writing import load_context, write_page
 from inbound.models import TimeProposal
 from integrations.models import RunEntry, SyncLink, SyncRun
 from integrations.runs import LeaseLost, claim_run, due_runs, prolong
@@ -35,7 +37,9 @@ def map_everything(studio: Studio) -> None:
 
 def test_fourteen_entries_of_which_twelve_come_in(studio: Studio) -> None:
     map_everything(studio)
-    early = [studio.add_entry("Website", "Design", f"2026-06-0{day}", "1.25", f"Day {day}") for day in range(1, 2)]
+    early = [
+        studio.add_entry("Website", "Design", f"2026-06-0{day}", "1.25", f"Day {day}") for day in range(1, 2)
+    ]
     assert studio.import_window("2026-06-01", "2026-06-01").state == "succeeded"
     for day in range(2, 10):
         studio.add_entry("Website", "Design", f"2026-06-0{day}", "2.11", f"Day {day}")
@@ -63,7 +67,11 @@ def test_fourteen_entries_of_which_twelve_come_in(studio: Studio) -> None:
     with studio.scope():
         log = TimeLog.objects.get(notes="Day 2")
         assert (log.client, log.project) == (studio.clients["Acme"], studio.projects["Website"])
-        assert (log.seconds, log.hourly_rate, log.activity_type) == (7596, Decimal("120.00"), studio.types["Design"])
+        assert (log.seconds, log.hourly_rate, log.activity_type) == (
+            7596,
+            Decimal("120.00"),
+            studio.types["Design"],
+        )
         assert (log.source, log.sync_state, log.owner) == ("harvest", "synced", studio.admin.user)
         assert TimeLog.objects.count() == 13
         assert SyncLink.objects.filter(time_log=log, external_id=log.external_id).count() == 1
@@ -177,20 +185,22 @@ def test_an_entry_that_the_database_refuses_stands_alone(studio: Studio) -> None
         run = studio.start("2026-06-01", "2026-06-12")
         run = claim_run(workspace_id=studio.workspace_id, run_id=run.id, lease_seconds=30)
         assert run is not None
-        context = importing.load_context(run.connection)
+        context = load_context(run.connection)
         code = studio.harvest["Code"]
-        spoiled = {**context.tasks, code: importing.ActivityTarget(context.tasks[code].id, Decimal("-1.00"))}
+        spoiled = {**context.tasks, code: ActivityTarget(context.tasks[code].id, Decimal("-1.00"))}
         context = replace(context, tasks=spoiled)
-        with importing.open_client(run.connection) as client:
+        with open_client(run.connection) as client:
             for page in client.time_entry_pages(from_date=run.from_date, to_date=run.to_date):
-                importing.write_page(run, page, context)
+                write_page(run, page, context)
     outcomes = studio.outcomes(run)
     assert outcomes.pop(str(bad)) == ("failed", "save_failed")
     assert set(outcomes.values()) == {("imported", "")}
     assert len(outcomes) == 8
 
 
-@pytest.mark.parametrize("kind", [FaultKind.SERVER_ERROR, FaultKind.CUT, FaultKind.GARBAGE, FaultKind.TRUNCATED])
+@pytest.mark.parametrize(
+    "kind", [FaultKind.SERVER_ERROR, FaultKind.CUT, FaultKind.GARBAGE, FaultKind.TRUNCATED]
+)
 def test_a_fault_that_passes_leaves_no_trace(studio: Studio, kind: FaultKind) -> None:
     map_everything(studio)
     for day in range(1, 8):
@@ -228,11 +238,13 @@ def test_a_run_held_by_a_dead_worker_is_claimed_again_and_counts_the_same(studio
     with studio.scope():
         held = claim_run(workspace_id=studio.workspace_id, run_id=run.id, lease_seconds=30)
         assert held is not None
-        context = importing.load_context(held.connection)
-        with importing.open_client(held.connection) as client:
+        context = load_context(held.connection)
+        with open_client(held.connection) as client:
             for page in client.time_entry_pages(from_date=held.from_date, to_date=held.to_date):
-                importing.write_page(held, page, context)
-    importing.execute_run(workspace_id=studio.workspace_id, run_id=run.id)  # delivered again: another holds it
+                write_page(held, page, context)
+    importing.execute_run(
+        workspace_id=studio.workspace_id, run_id=run.id
+    )  # delivered again: another holds it
     assert studio.reload(run).state == "running"
     assert due_runs(queued_for=timedelta(0)) == []
     with studio.scope():
@@ -257,10 +269,10 @@ def test_disconnecting_in_the_middle_ends_the_run(studio: Studio, monkeypatch: p
     run = studio.start("2026-06-01", "2026-06-12")
     real = importing.write_page
 
-    def disconnected_first(*args: object) -> None:
+    def disconnected_first(*args: object, **more: object) -> None:
         disconnect(workspace=studio.admin.workspace, by=studio.admin.user)
         prolong(args[0], lease_seconds=30)  # type: ignore[arg-type]
-        real(*args)  # type: ignore[arg-type]
+        real(*args, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(HarvestClient, "time_entry_pages", and_meanwhile)
     monkeypatch.setattr(importing, "write_page", disconnected_first)

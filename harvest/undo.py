@@ -1,0 +1,147 @@
+"""Taking back what one run brought in.
+
+Whatever is still as it came is removed together with its identity, so that the window can be imported again; what
+somebody has edited, deleted, decided or settled since is kept, and listed. The ledger keeps the run and its entries.
+One transaction: it is done whole or not at all, and doing it again takes back nothing more.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from django.db import connection as database
+from django.db import transaction
+from django.utils import timezone
+
+from accounts.errors import RunInProgress, ServiceError
+from accounts.models import User, Workspace
+from accounts.services import record_audit
+from inbound.models import ProposalStatus, TimeProposal
+from integrations.models import LIVE_STATES, Connection, RunEntry, SyncLink, SyncRun
+from timelogs.models import TimeLog
+from timelogs.signals import time_log_changed
+
+TAKEN_BACK = "Taken back by undo."
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Something that stays, and why. One of `time_log` and `proposal` is set."""
+
+    time_log: UUID | None
+    detail: str
+    proposal: UUID | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Undone:
+    """undone: how many logs and proposals were taken back."""
+
+    undone: int
+    kept: list[Kept]
+
+
+def undo_run(*, workspace: Workspace, by: User, run: SyncRun) -> Undone:
+    """Take back what a finished run brought in, inside the scope. Raises RunInProgress, ServiceError."""
+    with transaction.atomic():
+        # Locked: a run that starts meanwhile waits for this to end, for it refers to the connection's row.
+        Connection.objects.select_for_update().get(pk=run.connection_id, workspace=workspace)
+        live = SyncRun.objects.filter(
+            workspace=workspace, connection_id=run.connection_id, state__in=LIVE_STATES
+        ).first()
+        if live is not None:
+            raise RunInProgress(
+                "An import or sync is running. Wait for it to end, then undo.", run=str(live.id)
+            )
+        if run.dry_run:
+            raise ServiceError("A preview brought nothing in, so there is nothing to undo.")
+        logs, kept_logs = _logs(run)
+        proposals, kept_proposals = _proposals(run)
+        _remove(workspace, logs, proposals)
+        SyncRun.objects.filter(pk=run.pk).update(undone_at=timezone.now())
+        record_audit(
+            workspace=workspace,
+            actor=by,
+            action="harvest.undone",
+            target=f"{run.from_date} → {run.to_date}",
+            run=str(run.id),
+            undone=len(logs) + len(proposals),
+            kept=len(kept_logs) + len(kept_proposals),
+        )
+    return Undone(len(logs) + len(proposals), kept_logs + kept_proposals)
+
+
+def _logs(run: SyncRun) -> tuple[list[UUID], list[Kept]]:
+    """The logs this run made, locked: those to remove, and those that stay."""
+    made = RunEntry.objects.filter(
+        workspace_id=run.workspace_id, run=run, outcome="imported", time_log__isnull=False
+    ).values("time_log_id")
+    remove, kept = [], []
+    for pk, created_at, updated_at, deleted_at, settled_at in (
+        TimeLog.objects.select_for_update()
+        .filter(workspace_id=run.workspace_id, id__in=made)
+        .order_by("id")
+        .values_list("id", "created_at", "updated_at", "deleted_at", "settled_at")
+    ):
+        if settled_at is not None:
+            kept.append(Kept(pk, "It is on an issued statement."))
+        elif deleted_at is not None:
+            kept.append(Kept(pk, "It has been deleted here since; it stays deleted."))
+        elif updated_at != created_at:
+            kept.append(Kept(pk, "It has been edited since."))
+        else:
+            remove.append(pk)
+    return remove, kept
+
+
+def _proposals(run: SyncRun) -> tuple[list[UUID], list[Kept]]:
+    """The proposals this run made, locked: those to remove, and those that stay."""
+    made = RunEntry.objects.filter(
+        workspace_id=run.workspace_id, run=run, outcome="proposed", proposal__isnull=False
+    ).values("proposal_id")
+    remove, kept = [], []
+    for pk, status, time_log_id, decided_at in (
+        TimeProposal.objects.select_for_update()
+        .filter(workspace_id=run.workspace_id, id__in=made)
+        .order_by("id")
+        .values_list("id", "status", "time_log_id", "decided_at")
+    ):
+        if status == ProposalStatus.ACCEPTED:
+            kept.append(Kept(time_log_id, "It has been accepted in Inbound since.", proposal=pk))
+        elif status == ProposalStatus.DISMISSED or decided_at is not None:
+            kept.append(Kept(None, "It has been decided in Inbound since.", proposal=pk))
+        else:
+            remove.append(pk)
+    return remove, kept
+
+
+def _remove(workspace: Workspace, logs: list[UUID], proposals: list[UUID]) -> None:
+    """Remove rows with their identities; the run entries that told of them stay and say so.
+
+    Straight SQL: the collector would load every row to follow references that are all known here.
+    """
+    if logs:
+        # Told first: whoever listens may still look at the rows.
+        time_log_changed.send(
+            sender=TimeLog, workspace_id=workspace.id, time_log_ids=logs, change="deleted", origin="sync"
+        )
+    RunEntry.objects.filter(workspace=workspace, time_log_id__in=logs).update(
+        time_log=None, detail=TAKEN_BACK
+    )
+    RunEntry.objects.filter(workspace=workspace, proposal_id__in=proposals).update(
+        proposal=None, detail=TAKEN_BACK
+    )
+    tables = (
+        (SyncLink._meta.db_table, "time_log_id", logs),
+        (SyncLink._meta.db_table, "proposal_id", proposals),
+        (TimeProposal._meta.db_table, "id", proposals),
+        (TimeLog._meta.db_table, "id", logs),
+    )
+    with database.cursor() as cursor:
+        for table, column, ids in tables:
+            if ids:
+                cursor.execute(
+                    f"DELETE FROM {table} WHERE workspace_id = %s AND {column} = ANY(%s)",  # noqa: S608 - own names
+                    [workspace.id, ids],
+                )

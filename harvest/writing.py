@@ -1,0 +1,442 @@
+"""Deciding and writing one page of entries: identities, logs, proposals, run entries, in bulk, in one transaction.
+
+The caller is inside the workspace's scope and has proved that it still holds the run. `intake` decides; this gathers
+what it needs to know, and writes what it says. In a preview nothing is written but the run's entries, with the plan;
+applying a preview makes only what still comes out as planned.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import ROUND_HALF_UP, Decimal
+from typing import Any
+from uuid import UUID
+
+from django.db import DataError, IntegrityError, transaction
+from django.utils import timezone
+
+from accounts.bulk import copy_rows
+from accounts.ids import uuid7
+from accounts.selectors import members_of
+from harvest.catalogue import note_seen
+from harvest.client import EntryPage
+from harvest.credentials import PROVIDER
+from harvest.intake import (
+    ActivityTarget,
+    Decision,
+    Import,
+    IntakeContext,
+    KnownLink,
+    LinkState,
+    ProjectTarget,
+    Propose,
+    Skip,
+    WorkItem,
+    WorkItems,
+    decide,
+    resolve_people,
+)
+from harvest.models import (
+    ClientMapping,
+    HarvestItem,
+    ItemKind,
+    PersonMapping,
+    ProjectMapping,
+    RememberedSkip,
+    TaskMapping,
+)
+from harvest.payloads import TimeEntryPayload, UnreadableEntry, content_hash
+from inbound.models import ProposalStatus, TimeProposal
+from integrations.models import Connection, Outcome, Reason, RunEntry, SyncLink, SyncRun
+from timelogs.models import Source, SyncState, TimeLog
+from timelogs.models import WorkItem as WorkItemRow
+from timelogs.signals import time_log_changed
+
+NOTES_KEPT = 1000  # characters of an entry's notes on the run entry; the log keeps them all
+
+
+# --- Deciding --------------------------------------------------------------------------------------------------------
+def load_context(connection: Connection) -> IntakeContext:
+    """What this workspace holds that decides about entries, as it stands now. A fixed number of queries."""
+    workspace_id = connection.workspace_id
+    workspace = connection.workspace
+    members = {one.user.email: one.user_id for one in members_of(workspace)}
+    people = HarvestItem.objects.filter(workspace_id=workspace_id, kind=ItemKind.PERSON).exclude(email="")
+    return IntakeContext(
+        projects={
+            int(harvest_id): ProjectTarget(id=target, client=client)
+            for harvest_id, target, client in ProjectMapping.objects.filter(
+                workspace_id=workspace_id
+            ).values_list("harvest_id", "target_id", "target__client_id")
+        },
+        clients={
+            int(harvest_id): target
+            for harvest_id, target in ClientMapping.objects.filter(workspace_id=workspace_id).values_list(
+                "harvest_id", "target_id"
+            )
+        },
+        tasks={
+            int(harvest_id): ActivityTarget(id=target, hourly_rate=rate)
+            for harvest_id, target, rate in TaskMapping.objects.filter(workspace_id=workspace_id).values_list(
+                "harvest_id", "target_id", "target__hourly_rate"
+            )
+        },
+        people=resolve_people(
+            mapped={
+                int(harvest_id): target
+                for harvest_id, target in PersonMapping.objects.filter(workspace_id=workspace_id).values_list(
+                    "harvest_id", "target_id"
+                )
+            },
+            emails={
+                int(harvest_id): email for harvest_id, email in people.values_list("harvest_id", "email")
+            },
+            members=members,
+        ),
+        fallback_owner=connection.connected_by_id if connection.connected_by_id in members.values() else None,
+        work_items=WorkItems(
+            WorkItem(id=pk, client=client, project=project, key=key, title=title)
+            for pk, client, project, key, title in WorkItemRow.objects.filter(workspace_id=workspace_id)
+            .order_by("id")
+            .values_list("id", "client_id", "project_id", "key", "title")
+            .iterator(chunk_size=5000)
+        ),
+    )
+
+
+def known_links(connection: Connection, external_ids: Sequence[str]) -> dict[int, KnownLink]:
+    """Which of these entries are something here already, and what."""
+    rows = SyncLink.objects.filter(
+        workspace_id=connection.workspace_id,
+        provider=PROVIDER,
+        account_id=connection.account_id,
+        external_id__in=external_ids,
+    ).values_list("external_id", "remote_hash", "time_log_id", "time_log__deleted_at", "proposal__status")
+    known: dict[int, KnownLink] = {}
+    for external_id, remote_hash, time_log_id, deleted_at, status in rows:
+        if time_log_id is not None:
+            state = LinkState.DELETED if deleted_at else LinkState.LINKED
+        else:
+            state = LinkState.DISMISSED if status == ProposalStatus.DISMISSED else LinkState.PROPOSED
+        known[int(external_id)] = KnownLink(state, remote_hash)
+    return known
+
+
+# --- Writing ---------------------------------------------------------------------------------------------------------
+LINK_COLUMNS = (
+    "id", "workspace_id", "provider", "account_id", "external_id", "time_log_id", "proposal_id", "remote_hash",
+    "remote_user_id", "created_at",
+)  # fmt: skip
+LOG_COLUMNS = (
+    "id", "workspace_id", "client_id", "project_id", "work_item_id", "activity_type_id", "owner_id", "spent_date",
+    "seconds", "notes", "billable", "hourly_rate", "source", "external_id", "sync_state", "sync_detail", "created_at",
+    "updated_at",
+)  # fmt: skip
+PROPOSAL_COLUMNS = (
+    "id", "workspace_id", "client_id", "owner_id", "activity_type_id", "spent_date", "seconds", "notes", "billable",
+    "hourly_rate", "external_id", "status", "created_at",
+)  # fmt: skip
+ENTRY_COLUMNS = (
+    "id", "workspace_id", "run_id", "external_id", "outcome", "reason", "detail", "time_log_id", "proposal_id",
+    "spent_date", "hours", "notes", "remote", "plan",
+)  # fmt: skip
+REMEMBERED_COLUMNS = (
+    "id", "workspace_id", "account_id", "external_id", "harvest_client_id", "harvest_project_id", "harvest_task_id",
+    "spent_date", "hours",
+)  # fmt: skip
+
+
+@dataclass(slots=True)
+class Batch:
+    """The rows that a set of decisions comes to."""
+
+    links: list[tuple[Any, ...]] = field(default_factory=list)
+    logs: list[tuple[Any, ...]] = field(default_factory=list)
+    proposals: list[tuple[Any, ...]] = field(default_factory=list)
+    entries: list[tuple[Any, ...]] = field(default_factory=list)
+
+
+def write_page(
+    run: SyncRun, page: EntryPage, context: IntakeContext, *, only: frozenset[str] | None = None
+) -> None:
+    """Decide and write one page. only: of these entries alone, by external id; the others are not this run's."""
+    entries = {str(entry.id): entry for entry in page.entries if only is None or str(entry.id) in only}
+    bad = {_bad_id(one): one for one in page.bad} if only is None else {}
+    told = set(
+        RunEntry.objects.filter(
+            workspace_id=run.workspace_id, run=run, external_id__in=[*entries, *bad]
+        ).values_list("external_id", flat=True)
+    )
+    fresh = [entry for external_id, entry in entries.items() if external_id not in told]
+    context = context.with_known(known_links(run.connection, [str(entry.id) for entry in fresh]))
+    decisions = [(entry, decide(entry, context)) for entry in fresh]
+    plans = _plans(run, [str(entry.id) for entry in fresh])
+    _save(run, decisions, plans)
+    unreadable = [
+        _bad_row(run, external_id, one) for external_id, one in bad.items() if external_id not in told
+    ]
+    if unreadable:
+        copy_rows(RunEntry, ENTRY_COLUMNS, unreadable, skip_conflicts=True)
+    if not run.dry_run:
+        _remember(run, decisions)
+        note_seen(run.connection, fresh)
+
+
+def _plans(run: SyncRun, external_ids: Sequence[str]) -> Mapping[str, str] | None:
+    """What the preview that this run applies said of these entries: external id -> hash. None for any other run."""
+    if run.preview_id is None:
+        return None
+    rows = RunEntry.objects.filter(
+        workspace_id=run.workspace_id, run_id=run.preview_id, external_id__in=external_ids, plan__isnull=False
+    ).values_list("external_id", "plan__hash")
+    return dict(rows)
+
+
+def plan_hash(entry: TimeEntryPayload, decision: Import | Propose) -> str:
+    """Equal exactly when the entry's content and all that would become of it are equal."""
+    placed = [
+        type(decision).__name__, content_hash(entry), decision.client, getattr(decision, "project", None),
+        getattr(decision, "work_item", None), decision.activity_type, decision.owner, decision.hourly_rate,
+    ]  # fmt: skip
+    return hashlib.blake2b("|".join(map(str, placed)).encode(), digest_size=12).hexdigest()
+
+
+def _moved(entry: TimeEntryPayload, decision: Decision, plans: Mapping[str, str]) -> str:
+    """Why a decision is not the previewed one any more; '' where it is."""
+    if not isinstance(decision, (Import, Propose)):
+        return ""
+    planned = plans.get(str(entry.id))
+    if planned is None:
+        return "The preview did not bring this entry in."
+    if planned != plan_hash(entry, decision):
+        return "The entry, or where it belongs, has changed since the preview."
+    return ""
+
+
+def name_what_is_gone(run: SyncRun) -> None:
+    """After a complete reading: what the preview would have brought in and Harvest no longer lists, as moved."""
+    told = RunEntry.objects.filter(workspace_id=run.workspace_id, run=run).values("external_id")
+    gone = RunEntry.objects.filter(
+        workspace_id=run.workspace_id, run_id=run.preview_id, plan__isnull=False
+    ).exclude(external_id__in=told)
+    rows = [
+        (
+            uuid7(), run.workspace_id, run.id, one.external_id, Outcome.SKIPPED.value,
+            Reason.MOVED_SINCE_PREVIEW.value, "Harvest no longer has this entry in the window.", None, None,
+            one.spent_date, one.hours, one.notes, "{}", None,
+        )
+        for one in gone.iterator(chunk_size=2000)
+    ]  # fmt: skip
+    if rows:
+        copy_rows(RunEntry, ENTRY_COLUMNS, rows, skip_conflicts=True)
+
+
+def _remember(run: SyncRun, decisions: Sequence[tuple[TimeEntryPayload, Decision]]) -> None:
+    """Keep what a missing mapping left out; forget what is no longer left out for that."""
+    if not decisions:
+        return
+    RememberedSkip.objects.filter(
+        workspace_id=run.workspace_id,
+        account_id=run.account_id,
+        external_id__in=[str(entry.id) for entry, _ in decisions],
+    ).delete()
+    rows = [
+        (
+            uuid7(), run.workspace_id, run.account_id, str(entry.id), str(entry.client_id), str(entry.project_id),
+            str(entry.task_id), entry.spent_date, _kept_hours(entry.hours) or Decimal(0),
+        )
+        for entry, one in decisions
+        if isinstance(one, Skip) and one.reason.value in (Reason.PROJECT_NOT_MAPPED, Reason.TASK_NOT_MAPPED)
+    ]  # fmt: skip
+    if rows:
+        copy_rows(RememberedSkip, REMEMBERED_COLUMNS, rows)
+
+
+def _save(
+    run: SyncRun,
+    decisions: Sequence[tuple[TimeEntryPayload, Decision]],
+    plans: Mapping[str, str] | None,
+) -> None:
+    """Write decisions in bulk. One that the database refuses is told as `save_failed`; the others go on.
+
+    A refused set is halved until the culprit stands alone: one bad entry in 2,000 costs some twenty inserts.
+    """
+    if not decisions:
+        return
+    try:
+        with transaction.atomic():
+            _write(run, decisions, plans)
+    except (DataError, IntegrityError) as error:
+        if len(decisions) == 1:
+            entry, _ = decisions[0]
+            cause = str(error).splitlines()[0] if str(error) else type(error).__name__
+            row = _entry_row(
+                run, entry, Outcome.FAILED, Reason.SAVE_FAILED, f"It could not be saved: {cause}"
+            )
+            copy_rows(RunEntry, ENTRY_COLUMNS, [row])
+            return
+        middle = len(decisions) // 2
+        _save(run, decisions[:middle], plans)
+        _save(run, decisions[middle:], plans)
+
+
+def _write(
+    run: SyncRun,
+    decisions: Sequence[tuple[TimeEntryPayload, Decision]],
+    plans: Mapping[str, str] | None,
+) -> None:
+    now = timezone.now()
+    batch = Batch()
+    moved = (
+        {str(e.id): why for e, one in decisions if (why := _moved(e, one, plans))}
+        if plans is not None
+        else {}
+    )
+    made = {
+        str(entry.id): uuid7()
+        for entry, one in decisions
+        if isinstance(one, (Import, Propose)) and str(entry.id) not in moved
+    }
+    taken = set(made)
+    if made and not run.dry_run:
+        # Identities first: whoever else may have brought an entry in meanwhile wins, and ours is known already then.
+        rows = [
+            (
+                uuid7(), run.workspace_id, PROVIDER, run.account_id, str(entry.id),
+                made[str(entry.id)] if isinstance(one, Import) else None,
+                made[str(entry.id)] if isinstance(one, Propose) else None,
+                content_hash(entry), str(entry.user_id), now,
+            )
+            for entry, one in decisions
+            if str(entry.id) in made
+        ]  # fmt: skip
+        taken = set(copy_rows(SyncLink, LINK_COLUMNS, rows, skip_conflicts=True, returning="external_id"))
+    for entry, one in decisions:
+        external_id = str(entry.id)
+        pk = None if run.dry_run else made.get(external_id)
+        if external_id in moved:
+            batch.entries.append(
+                _entry_row(run, entry, Outcome.SKIPPED, Reason.MOVED_SINCE_PREVIEW, moved[external_id])
+            )
+        elif external_id in made and external_id not in taken:
+            batch.entries.append(_entry_row(run, entry, Outcome.SKIPPED, Reason.ALREADY_IMPORTED))
+        elif isinstance(one, Import):
+            if pk:
+                batch.logs.append(
+                    (
+                        pk, run.workspace_id, one.client, one.project, one.work_item, one.activity_type, one.owner,
+                        one.spent_date, one.seconds, one.notes, one.billable, one.hourly_rate, Source.HARVEST.value,
+                        external_id, SyncState.SYNCED.value, "", now, now,
+                    )
+                )  # fmt: skip
+            batch.entries.append(_entry_row(run, entry, Outcome.IMPORTED, time_log=pk, planned=one))
+        elif isinstance(one, Propose):
+            if pk:
+                batch.proposals.append(
+                    (
+                        pk, run.workspace_id, one.client, one.owner, one.activity_type, one.spent_date, one.seconds,
+                        one.notes, one.billable, one.hourly_rate, external_id, ProposalStatus.PENDING.value, now,
+                    )
+                )  # fmt: skip
+            batch.entries.append(_entry_row(run, entry, Outcome.PROPOSED, proposal=pk, planned=one))
+        elif isinstance(one, Skip):
+            failed = one.reason.value == Reason.SAVE_FAILED
+            outcome = Outcome.FAILED if failed else Outcome.SKIPPED
+            batch.entries.append(_entry_row(run, entry, outcome, Reason(one.reason.value), one.detail))
+        else:
+            raise TypeError(f"Not a decision of an import: {one!r}")
+    if batch.logs:
+        copy_rows(TimeLog, LOG_COLUMNS, batch.logs)
+    if batch.proposals:
+        copy_rows(TimeProposal, PROPOSAL_COLUMNS, batch.proposals)
+    copy_rows(RunEntry, ENTRY_COLUMNS, batch.entries)
+    # Checked here rather than at commit, so that a reference that went away meanwhile is one entry's failure.
+    with transaction.get_connection().cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute("SET CONSTRAINTS ALL DEFERRED")
+    if batch.logs:
+        time_log_changed.send(
+            sender=TimeLog,
+            workspace_id=run.workspace_id,
+            time_log_ids=[row[0] for row in batch.logs],
+            change="created",
+            origin="sync",
+        )
+
+
+def _entry_row(
+    run: SyncRun,
+    entry: TimeEntryPayload,
+    outcome: Outcome,
+    reason: Reason | None = None,
+    detail: str = "",
+    *,
+    time_log: UUID | None = None,
+    proposal: UUID | None = None,
+    planned: Import | Propose | None = None,
+) -> tuple[Any, ...]:
+    remote = "{}"
+    if outcome in (Outcome.SKIPPED, Outcome.FAILED) and reason != Reason.ALREADY_IMPORTED:
+        remote = _json_of(entry)
+    return (
+        uuid7(), run.workspace_id, run.id, str(entry.id), outcome.value, reason.value if reason else "", detail,
+        time_log, proposal, entry.spent_date, _kept_hours(entry.hours), entry.notes[:NOTES_KEPT], remote,
+        _plan_of(entry, planned) if planned is not None and run.dry_run else None,
+    )  # fmt: skip
+
+
+def _plan_of(entry: TimeEntryPayload, one: Import | Propose) -> str:
+    return json.dumps(
+        {
+            "hash": plan_hash(entry, one),
+            "client": str(one.client),
+            "project": str(getattr(one, "project", None) or "") or None,
+            "seconds": one.seconds,
+            "hourly_rate": str(one.hourly_rate),
+            "billable": one.billable,
+        }
+    )
+
+
+def _json_of(entry: TimeEntryPayload) -> str:
+    return json.dumps(
+        {
+            "client_id": str(entry.client_id),
+            "client": entry.client_name,
+            "project_id": str(entry.project_id),
+            "project": entry.project_name,
+            "task_id": str(entry.task_id),
+            "task": entry.task_name,
+            "user_id": str(entry.user_id),
+            "user": entry.user_name,
+        }
+    )
+
+
+def _bad_id(one: UnreadableEntry) -> str:
+    """A name for an unreadable entry that is the same in every reading: its id, or a mark made of what it holds."""
+    if one.remote_id:
+        return one.remote_id[:40]
+    return "?" + hashlib.blake2b(repr(one).encode(), digest_size=12).hexdigest()
+
+
+def _bad_row(run: SyncRun, external_id: str, one: UnreadableEntry) -> tuple[Any, ...]:
+    try:
+        hours = _kept_hours(Decimal(one.hours))
+    except ArithmeticError:
+        hours = None
+    return (
+        uuid7(), run.workspace_id, run.id, external_id, Outcome.FAILED.value, Reason.SAVE_FAILED.value,
+        f"Harvest sent it in a form that cannot be read: {one.reason}", None, None, one.spent_date, hours,
+        one.notes[:NOTES_KEPT], "{}", None,
+    )  # fmt: skip
+
+
+def _kept_hours(hours: Decimal) -> Decimal | None:
+    """Hours as the run entry keeps them: two decimals, or None where they are no sensible number."""
+    if not hours.is_finite() or abs(hours) >= 10**9:
+        return None
+    return hours.quantize(Decimal("0.01"), rounding=ROUND_HALF_UP)
