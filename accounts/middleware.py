@@ -42,7 +42,7 @@ class WorkspaceRequest(HttpRequest):
     """What views get: a request of somebody, in a workspace (for types only)."""
 
     tenancy: Tenancy
-    user: User  # type: ignore[assignment]
+    user: User
     htmx: Any
 
 
@@ -93,7 +93,7 @@ def resolve(request: HttpRequest) -> Tenancy | None:
         return api_keys.tenancy_of(key.strip()) if scheme.lower() == "bearer" else None
     if not request.user.is_authenticated:
         return None
-    user: User = request.user  # type: ignore[assignment]
+    user: User = request.user
     memberships = memberships_of(user)
     chosen = _choose(request, memberships)
     if chosen is None:

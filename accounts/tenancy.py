@@ -88,7 +88,7 @@ def current_workspace_id() -> UUID | None:
     return UUID(value) if value else None
 
 
-class TenantForeignKey(models.ForeignKey):  # type: ignore[type-arg]
+class TenantForeignKey(models.ForeignKey):
     """A reference to a row of the same workspace.
 
     The database holds it by a composite foreign key on (workspace, id), made by `ProtectTenant`, instead of Django's
@@ -100,7 +100,7 @@ class TenantForeignKey(models.ForeignKey):  # type: ignore[type-arg]
         super().__init__(to, on_delete, **kwargs)
 
 
-class TenantOneToOneField(models.OneToOneField):  # type: ignore[type-arg]
+class TenantOneToOneField(models.OneToOneField):
     """`TenantForeignKey`, at most one a target."""
 
     def __init__(self, to: Any, on_delete: Any, **kwargs: Any) -> None:
@@ -167,7 +167,7 @@ class ProtectTenant(Operation):
         self._add_constraint(schema_editor, table, f"{table}_tenant_key", "UNIQUE (workspace_id, id)")
         for field in model._meta.local_fields:
             if isinstance(field, (TenantForeignKey, TenantOneToOneField)):
-                target = field.related_model._meta.db_table  # type: ignore[union-attr]
+                target = field.related_model._meta.db_table
                 self._add_constraint(
                     schema_editor,
                     table,

@@ -24,7 +24,7 @@ def cipher() -> MultiFernet:
     return _cipher(tuple(settings.FIELD_KEYS))
 
 
-class EncryptedTextField(models.TextField):  # type: ignore[type-arg]
+class EncryptedTextField(models.TextField):
     """A text column that holds Fernet tokens; '' stays ''. A value that no key opens raises on reading."""
 
     def get_prep_value(self, value: Any) -> Any:
