@@ -9,6 +9,7 @@ import signal
 import stat
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -108,21 +109,24 @@ def test_nothing_outlives_a_killed_starter(account: str) -> None:
         identity = {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
         if not can_import_services(identity):
             pytest.skip(f"{account} cannot reach this checkout and its Python")
-    starter = subprocess.Popen(
-        [sys.executable, "-c", START_AND_WAIT],
-        **identity,
-        cwd=CHECKOUT,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with starter:
-        assert starter.stdout is not None
-        pids = [int(word) for word in starter.stdout.readline().split()]
-        assert len(pids) == 2
-        assert all(Path(f"/proc/{pid}").exists() for pid in pids)
-        starter.send_signal(signal.SIGKILL)
-    wait_until(lambda: not any(is_alive(pid) for pid in pids))
+    with tempfile.TemporaryDirectory(prefix="timebridge-killed-") as name:
+        Path(name).chmod(0o777)
+        starter = subprocess.Popen(
+            [sys.executable, "-c", START_AND_WAIT],
+            **identity,
+            cwd=CHECKOUT,
+            env=os.environ | {"TMPDIR": name},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        with starter:
+            assert starter.stdout is not None
+            pids = [int(word) for word in starter.stdout.readline().split()]
+            assert len(pids) == 2
+            assert all(is_alive(pid) for pid in pids)
+            starter.send_signal(signal.SIGKILL)
+        wait_until(lambda: not any(is_alive(pid) for pid in pids))
 
 
 def can_import_services(identity: dict[str, Any]) -> bool:
