@@ -25,7 +25,7 @@ from timelogs.selectors import activity_types_of, work_items_of
 MOST_AT_ONCE = 500
 
 
-class SuggestionSerializer(Resource):
+class WorkItemSuggestionSerializer(Resource):
     work_item = serializers.CharField(read_only=True)
     key = serializers.CharField(read_only=True)
     title = serializers.CharField(read_only=True)
@@ -54,7 +54,7 @@ class ProposalSerializer(Resource):
     time_log = Reference(read_only=True, allow_null=True)
     created_at = Moment(read_only=True)
 
-    @extend_schema_field(SuggestionSerializer(many=True))
+    @extend_schema_field(WorkItemSuggestionSerializer(many=True))
     def get_suggestions(self, proposal: TimeProposal) -> list[dict[str, Any]]:
         found = self.context["suggestions"].get(proposal.id, [])
         return [

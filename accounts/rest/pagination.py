@@ -56,7 +56,8 @@ class KeysetPagination(BasePagination):
             errors["ordering"] = [f"Choose one of {', '.join(choices(view))}."]
             return ()
         sign = "-" if name.startswith("-") else ""
-        return (f"{sign}{view.orderings[name.removeprefix('-')]}", f"{sign}id")
+        field = view.orderings[name.removeprefix("-")]
+        return tuple(f"{sign}{one}" for one in dict.fromkeys((field, "id")))
 
     def get_paginated_response(self, data: Any) -> Response:
         return Response({"next": self.next, "previous": self.previous, "results": data})

@@ -78,11 +78,6 @@ class WorkspaceView(APIView):
         """The workspace's scope, for an `unscoped` view: one short transaction."""
         return tenant_scope(self.workspace.id)
 
-    def initialize_request(self, request: HttpRequest, *args: Any, **kwargs: Any) -> Request:
-        # A charset that a client claims for its JSON must not decide how the address is read.
-        request.encoding = "utf-8"
-        return super().initialize_request(request, *args, **kwargs)
-
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
         super().initial(request, *args, **kwargs)
         if request.method == "POST" and idempotency.HEADER in request.headers and hasattr(self, "post"):
