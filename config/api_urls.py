@@ -8,6 +8,7 @@ from accounts.rest.docs import DocsView, SchemaView
 from accounts.rest.views import unknown_path
 from clients.api import ClientViewSet, ContactViewSet, ProjectViewSet
 from inbound.api import ProposalViewSet
+from integrations.api import IntegrationsView
 from timelogs.api import ActivityTypeViewSet, TimeLogViewSet, WorkItemViewSet
 
 router = SimpleRouter()
@@ -24,6 +25,8 @@ router.register("inbound/proposals", ProposalViewSet, "proposal")
 version_1: list[URLPattern | URLResolver] = [
     path("me/", MeView.as_view(), name="me"),
     path("workspace/", WorkspaceSettingsView.as_view(), name="workspace"),
+    path("integrations/", IntegrationsView.as_view(), name="integrations"),
+    path("integrations/harvest/", include("harvest.api.urls")),
     *router.urls,
 ]
 

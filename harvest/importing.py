@@ -48,7 +48,7 @@ def checked_window(
 ) -> tuple[date, date]:
     """The window of an import, both days included: the last 14 days where nothing is given. Raises Invalid."""
     last = to_date or max(workspace.today(), from_date or date.min)
-    first = from_date or last - timedelta(days=DEFAULT_DAYS - 1)
+    first = from_date or max(last, EARLIEST) - timedelta(days=DEFAULT_DAYS - 1)
     errors: dict[str, list[str]] = {}
     for name, day in (("from", first), ("to", last)):
         if not EARLIEST <= day <= LATEST:

@@ -1,0 +1,19 @@
+"""The addresses under integrations/harvest/."""
+
+from django.urls import URLPattern, URLResolver, path
+
+from harvest.api import mappings
+from harvest.api.connection import ConnectionView
+from harvest.api.runs import ImportsView, RunEntryViewSet, RunViewSet
+
+urlpatterns: list[URLPattern | URLResolver] = [
+    path("connection/", ConnectionView.as_view(), name="harvest-connection"),
+    *mappings.urlpatterns,
+    path("imports/", ImportsView.as_view(), name="harvest-imports"),
+    path("runs/", RunViewSet.as_view({"get": "list"}), name="harvest-run-list"),
+    path("runs/<str:id>/", RunViewSet.as_view({"get": "retrieve"}), name="harvest-run-detail"),
+    path("runs/<str:id>/entries/", RunEntryViewSet.as_view({"get": "list"}), name="harvest-run-entries"),
+    path("runs/<str:id>/amounts/", RunViewSet.as_view({"get": "amounts"}), name="harvest-run-amounts"),
+    path("runs/<str:id>/undo/", RunViewSet.as_view({"post": "undo"}), name="harvest-run-undo"),
+    path("runs/<str:id>/apply/", RunViewSet.as_view({"post": "apply"}), name="harvest-run-apply"),
+]
