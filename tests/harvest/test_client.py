@@ -7,7 +7,7 @@ import socket
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
 from email.utils import format_datetime
@@ -1023,6 +1023,35 @@ def test_a_write_that_is_cut_on_the_wire_is_not(answer: bytes) -> None:
         with pytest.raises(HarvestAnswerLost):
             write(client)
         assert len(requests) == 1
+
+
+def test_an_answer_that_only_drips_ends_with_the_patience() -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    stop = threading.Event()
+
+    def drip() -> None:
+        connection, _ = listener.accept()
+        with connection, suppress(OSError):  # the client hangs up
+            connection.recv(65536)
+            connection.sendall(http(b"", length=1000))
+            while not stop.wait(0.02):
+                connection.sendall(b" ")
+
+    thread = threading.Thread(target=drip, daemon=True)
+    thread.start()
+    base_url = f"http://127.0.0.1:{listener.getsockname()[1]}/v2"
+    try:
+        with (
+            HarvestClient(
+                base_url=base_url, account_id=1, access_token=TOKEN, patience=Patience(attempts=1, total=0.3)
+            ) as client,
+            pytest.raises(HarvestUnavailable, match="took too long"),
+        ):
+            client.me()
+    finally:
+        stop.set()
+        listener.close()
+        thread.join(5)
 
 
 def test_nobody_there() -> None:

@@ -364,6 +364,19 @@ def test_naming_a_work_item(notes: str, work_item: str | None) -> None:
     assert (found.id if found else None) == work_item
 
 
+@pytest.mark.parametrize("keys", [["ACME-12", "ACME-12-B"], ["ACME-12-B", "ACME-12"]])
+def test_the_longest_key_at_a_place_is_meant(keys: list[str]) -> None:
+    items = WorkItems(WorkItem(key, "acme", None, key, "") for key in keys)
+    for notes, key in [
+        ("acme-12-b: nav", "ACME-12-B"),
+        ("acme-12-c: nav", "ACME-12"),
+        ("acme-12: nav", "ACME-12"),
+    ]:
+        found = items.named(notes, "acme")
+        assert found is not None
+        assert found.id == key
+
+
 def test_naming_is_quick_with_many_keys_and_long_notes() -> None:
     items = WorkItems(WorkItem(n, "acme", None, f"ACME-{n}", f"Item {n}") for n in range(20_000))
     notes = "nothing of note, ACME-x " * 10_000

@@ -75,6 +75,7 @@ def test_equal_names_score_one(source: str, target: str) -> None:
         ("Northlixht", "Northlight", 0.9),
         ("Nortlight Ltd", "Northlight", 0.9),
         ("Markting Reserch", "Marketing Research", 0.85),
+        ("Markting Reserch Desgin", "Marketing Research Design", None),
         ("Research & Design", "Design & Research", 0.9),
         ("[ACME-1] Markting", "Marketing", 0.9),
         ("Διαφημιση Αθηνων", "Διαφήμιση Αθηνών", 1.0),
@@ -122,6 +123,7 @@ def test_near_names(source: str, target: str, expected: float | None) -> None:
         # two that would do: none
         (["Website"], ["[A-1] Website", "[B-1] Website"], set()),
         (["[A-1] Website", "[B-1] Website"], ["Website"], set()),
+        (["website"], ["Website", "[B-1] Website"], {("website", "Website")}),
         (["Q-1 Website", "Website"], ["Website"], {("Website", "Website")}),
         (["Nortlight"], ["Northlight", "Nortlights"], set()),
         # what an equal pair leaves over is plain
@@ -178,9 +180,17 @@ def test_projects_of_different_clients_are_not_matched() -> None:
     source = Named(1, "Website", parent="Acme Ltd")
     assert score(source, Named("t", "Website", parent="Globex")) is None
     assert score(source, Named("t", "Website", parent="ACME")) == 1.0
+    assert score(source, Named("t", "Website", parent="Acne")) is None
     assert score(source, Named("t", "Website")) == 1.0
+    assert score(Named(1, "Website", parent="Inbound"), Named("t", "Website", parent="Unbound")) is None
     targets = [Named("g", "Website", parent="Globex"), Named("a", "Website", parent="Acme")]
     assert suggest([source], targets) == [Suggestion(1, "a", 1.0)]
+
+
+def test_the_very_client_goes_before_one_that_may_be_the_same() -> None:
+    targets = [Named("ltd", "Website", parent="Acme Ltd"), Named("plain", "Website", parent="Acme")]
+    assert suggest([Named(1, "Website", parent="ACME")], targets) == [Suggestion(1, "plain", 1.0)]
+    assert suggest([Named(1, "Website", parent="ACME ltd.")], targets) == [Suggestion(1, "ltd", 1.0)]
 
 
 def test_suggestions_come_in_the_order_of_the_sources() -> None:

@@ -399,12 +399,12 @@ def test_any_body_is_json_or_a_value_error(body: bytes) -> None:
 
 
 def test_a_page_is_decoded_quickly() -> None:
-    """A guard against accidents, at a third of what a plain machine does: 45,000 entries a second."""
+    """A guard against accidents, at a quarter of what a plain machine does: 45,000 entries a second."""
     body = json.dumps({"time_entries": [ROW | {"id": n} for n in range(1, 2001)]}).encode()
     best = 9.0
-    for _ in range(3):
+    for _ in range(5):
         began = time.process_time()
         entries, bad = read_entries(parse_json(body)["time_entries"])
         best = min(best, time.process_time() - began)
     assert (len(entries), bad) == (2000, [])
-    assert best < 2000 / 15_000
+    assert best < 2000 / 11_000
