@@ -9,8 +9,7 @@ from datetime import date
 from accounts.templatetags.ui import duration_text
 from timelogs.selectors import Day
 
-WIDTH, HEIGHT = 720, 220
-LEFT, TOP, BOTTOM = 44, 8, 28  # room for the hours at the left and the days below
+TOP, BOTTOM = 8, 28  # room for half a line of text above, and the days below
 GAP = 0.36  # of a day's width
 
 
@@ -23,11 +22,8 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    day: date
     label: str
     tip: str
-    total: int
-    billable: int
     x: float
     middle: float
     width: float
@@ -42,19 +38,34 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Bars:
-    """Bars by day, billable time below and the rest above it."""
+class Drawing:
+    """Bars in a box of `width` x `height`, right of `left`, where the hours stand. klass: which screens it is for."""
+
+    klass: str
+    width: int
+    height: int
+    left: int
+    bars: list[Bar]
+    lines: list[Line]
+
+    @property
+    def label_x(self) -> int:
+        return self.left - 8
+
+    @property
+    def label_y(self) -> int:
+        return self.height - 8
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """Time by day, billable time below and the rest above it: drawn for a broad and a narrow screen."""
 
     id: str
     title: str
     description: str
-    bars: list[Bar]
-    lines: list[Line]
-    width: int = WIDTH
-    height: int = HEIGHT
-    left: int = LEFT
-    label_x: int = LEFT - 8
-    label_y: int = HEIGHT - 8
+    days: list[Day]
+    drawings: list[Drawing]
 
 
 def step_for(hours: float) -> int:
@@ -62,30 +73,40 @@ def step_for(hours: float) -> int:
     return next(step for step in (1, 2, 4, 5, 8, 10, 20, 25, 40, 50, 100, 1000) if hours <= 4 * step)
 
 
-def bars(*, id: str, title: str, days: list[Day], today: date) -> Bars:
+def chart_of(*, id: str, title: str, days: list[Day], today: date) -> Chart:
     """A chart of the days' time. Its scale begins at zero and ends on a line at or above the longest day."""
-    longest = max((day.seconds for day in days), default=0) / 3600
+    best = max(days, key=lambda day: day.seconds)
+    description = f"{duration_text(sum(day.seconds for day in days))} in {len(days)} days"
+    if best.seconds:
+        description += f"; most on {best.day:%A} {best.day.day} {best.day:%B}, {duration_text(best.seconds)}"
+    drawings = [
+        _drawing(days, today, klass="broad", width=960, height=240, left=44),
+        _drawing(days, today, klass="narrow", width=320, height=180, left=36),
+    ]
+    return Chart(id=id, title=title, description=description + ".", days=days, drawings=drawings)
+
+
+def _drawing(days: list[Day], today: date, *, klass: str, width: int, height: int, left: int) -> Drawing:
+    longest = max(day.seconds for day in days) / 3600
     step = step_for(longest)
     count = max(1, math.ceil(longest / step))
-    bottom = HEIGHT - BOTTOM
+    bottom = height - BOTTOM
     per_second = (bottom - TOP) / (count * step * 3600)
-    slot = (WIDTH - LEFT) / max(1, len(days))
-    drawn = []
+    slot = (width - left) / len(days)
+    bars = []
     for number, day in enumerate(days):
-        billable = day.billable_seconds * per_second
-        rest = (day.seconds - day.billable_seconds) * per_second
-        parts = [Part(round(bottom - billable, 1), round(billable, 1), light=False)] if billable else []
-        if rest:
-            parts.append(Part(round(bottom - billable - rest, 1), round(rest, 1), light=True))
-        x = LEFT + slot * (number + GAP / 2)
-        drawn.append(
+        billable, whole = day.billable_seconds * per_second, day.seconds * per_second
+        parts = [
+            Part(round(bottom - top, 1), round(tall, 1), light)
+            for top, tall, light in ((billable, billable, False), (whole, whole - billable, True))
+            if tall
+        ]
+        x = left + slot * (number + GAP / 2)
+        bars.append(
             Bar(
-                day=day.day,
-                label=f"{day.day:%a} {day.day.day}" if slot > 40 else str(day.day.day),
+                label=f"{day.day:%a} {day.day.day}" if slot > 50 else str(day.day.day),
                 tip=f"{day.day:%a} {day.day.day} {day.day:%b}: {duration_text(day.seconds)},"
                 f" {duration_text(day.billable_seconds)} of it billable",
-                total=day.seconds,
-                billable=day.billable_seconds,
                 x=round(x, 1),
                 middle=round(x + slot * (1 - GAP) / 2, 1),
                 width=round(slot * (1 - GAP), 1),
@@ -93,18 +114,8 @@ def bars(*, id: str, title: str, days: list[Day], today: date) -> Bars:
                 strong=day.day == today,
             )
         )
-    total = sum(day.seconds for day in days)
-    best = max(days, key=lambda day: day.seconds, default=None)
-    description = f"{duration_text(total)} in {len(days)} days"
-    if best is not None and best.seconds:
-        description += f"; most on {best.day:%A} {best.day.day} {best.day:%B}, {duration_text(best.seconds)}"
-    return Bars(
-        id=id,
-        title=title,
-        description=description + ".",
-        bars=drawn,
-        lines=[
-            Line(round(bottom - number * step * 3600 * per_second, 1), f"{number * step} h")
-            for number in range(count + 1)
-        ],
-    )
+    lines = [
+        Line(round(bottom - number * step * 3600 * per_second, 1), f"{number * step} h")
+        for number in range(count + 1)
+    ]
+    return Drawing(klass, width, height, left, bars, lines)

@@ -10,7 +10,7 @@ from django.shortcuts import render
 from accounts.middleware import WorkspaceRequest
 from accounts.models import Workspace
 from accounts.pages import workspace_page
-from config.charts import bars
+from config.charts import chart_of
 from inbound.models import ProposalStatus, TimeProposal
 from integrations.models import Connection, ConnectionStatus, SyncRun
 from timelogs.selectors import days_of, time_logs_of, totals_of
@@ -39,7 +39,7 @@ def home(request: WorkspaceRequest) -> HttpResponse:
         "week": totals_of(logs.filter(spent_date__range=(monday, monday + timedelta(days=6)))),
         "month": totals_of(logs.filter(spent_date__range=(today.replace(day=1), today))),
         "month_name": f"{today:%B}",
-        "chart": bars(id="fortnight", title=f"{whose}, the last {DAYS} days", days=days, today=today),
+        "chart": chart_of(id="fortnight", title=f"{whose}, the last {DAYS} days", days=days, today=today),
         "recent": logs.order_by("-spent_date", "-id")[:RECENT],
         "proposals": waiting.select_related("client", "owner").order_by("-spent_date", "-id")[:WAITING],
         "waiting": waiting.count(),

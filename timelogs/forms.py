@@ -170,6 +170,11 @@ class FilterForm(forms.Form):
             "owner": [(one.user_id, str(one.user)) for one in members],
         }
 
+    @property
+    def more_is_set(self) -> bool:
+        """Whether one of the filters that are folded away is set."""
+        return any(self.cleaned_data.get(name) for name in ("activity_type", "owner", "billable", "source"))
+
     def conditions(self) -> dict[str, Any]:
         """The filters that are set, for `selectors.narrowed`."""
         return {name: value for name, value in self.cleaned_data.items() if value not in ("", None)}

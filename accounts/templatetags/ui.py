@@ -60,14 +60,11 @@ def money(amount: Decimal | None, currency: str) -> SafeString:
 
 @register.filter
 def day(value: date) -> SafeString:
-    """A plain date: "Mon 2 Mar 2026"."""
-    return format_html(
-        '<time class="nowrap" datetime="{}">{} {} {}</time>',
-        value.isoformat(),
-        f"{value:%a}",
-        value.day,
-        f"{value:%b %Y}",
-    )
+    """A plain date: "Mon 2 Mar", with the year where it is not this one."""
+    text = f"{value:%a} {value.day} {value:%b}"
+    if value.year != timezone.now().year:
+        text += f" {value.year}"
+    return format_html('<time class="nowrap" datetime="{}">{}</time>', value.isoformat(), text)
 
 
 def ago_text(then: datetime, now: datetime) -> str:

@@ -31,6 +31,15 @@ document.addEventListener("click", (event) => {
   }
 });
 
+// --- Rows: a button of [data-rows] that belongs to a form elsewhere sends its address by htmx, and the answer takes the
+// row's place. Written so, a long table needs one form and one token.
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-rows] button[formaction]");
+  if (!button || !window.htmx) return;
+  event.preventDefault();
+  htmx.ajax("POST", button.getAttribute("formaction"), { source: button, target: button.closest("tr"), swap: "outerHTML" });
+});
+
 // --- Copying: <button data-copy="#id"> copies that element's text.
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy]");
