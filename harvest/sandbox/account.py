@@ -142,12 +142,21 @@ class Account:
 
     @locked
     def remove(self, table: str, row_id: int) -> None:
-        """Deletes a row; a project takes its time entries, expenses and assignments along."""
-        row = self.tables[table].pop(row_id)
+        """Deletes a row with all that hangs on it: a project takes its time, expenses and assignments along.
+
+        Raises ValueError for an assignment that time entries still need; archive those.
+        """
+        row = self.tables[table][row_id]
+        if table in ("task_assignments", "user_assignments") and self._has_time(table, row):
+            raise ValueError("there are time entries on this assignment")
+        del self.tables[table][row_id]
         if table == "user_assignments":
             del self._user_assignments[row["project_id"], row["user_id"]]
         elif table == "task_assignments":
             del self._task_assignments[row["project_id"], row["task_id"]]
+        if table == "clients":
+            for project in [r["id"] for r in self.tables["projects"].values() if r["client_id"] == row_id]:
+                self.remove("projects", project)
         if table in ("projects", "users", "tasks"):
             column = f"{table[:-1]}_id"
             for entry in [e for e in self.timesheet.entries.values() if getattr(e, column) == row_id]:
@@ -285,10 +294,8 @@ class Account:
 
     def delete(self, resource: Resource, row: Row) -> None:
         entries = self.timesheet.entries.values()
-        if resource.name in ("task_assignments", "user_assignments"):
-            column = "task_id" if resource.name == "task_assignments" else "user_id"
-            if any(e.project_id == row["project_id"] and getattr(e, column) == row[column] for e in entries):
-                raise wire.refused("This assignment is not removable. It still has time entries.")
+        if resource.name in ("task_assignments", "user_assignments") and self._has_time(resource.name, row):
+            raise wire.refused("This assignment is not removable. It still has time entries.")
         for table, column in resource.held_by:
             if table == "time_entries":
                 held = any(getattr(entry, column) == row["id"] for entry in entries)
@@ -297,6 +304,13 @@ class Account:
             if held:
                 raise wire.refused(resource.held_message)
         self.remove(resource.name, row["id"])
+
+    def _has_time(self, assignments: str, row: Row) -> bool:
+        column = "task_id" if assignments == "task_assignments" else "user_id"
+        return any(
+            entry.project_id == row["project_id"] and getattr(entry, column) == row[column]
+            for entry in self.timesheet.entries.values()
+        )
 
     def _accepted(
         self, resource: Resource, body: Mapping[str, Any], problems: list[str], *, creating: bool

@@ -294,6 +294,8 @@ def _routes_of(table: str, path: str, *, parent: str = "", writable: bool = True
 
     def index(call: Call, *above: int) -> Reply:
         _require(call, resource.read_roles)
+        if table == "users" and not (call.viewer.is_administrator or call.viewer.user["teammate_ids"]):
+            raise wire.forbidden()  # managers list people once they have teammates
         rows = [row for row in rows_of(call, above) if _admitted(call, resource, row)]
         # Lists under a project are page-based although the tables' own lists go by cursor.
         cursors = resource.cursors and parent != "project_id"

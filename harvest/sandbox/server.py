@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import threading
 from types import TracebackType
@@ -31,8 +32,9 @@ class _CuttableProtocol(H11Protocol):
 
 
 def serve(sandbox: Sandbox, host: str, port: int) -> None:
-    """Serves until interrupted."""
-    uvicorn.Server(_config(sandbox, host, port)).run()
+    """Serves until interrupted (Ctrl-C) or terminated."""
+    with contextlib.suppress(KeyboardInterrupt):
+        uvicorn.Server(_config(sandbox, host, port)).run()
 
 
 def _config(sandbox: Sandbox, host: str, port: int) -> uvicorn.Config:

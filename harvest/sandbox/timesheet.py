@@ -79,6 +79,8 @@ class _Frame:
     people_and_places: str
 
 
+_OF_ASSIGNMENTS: Final = ("is_active", "budget", "created_at", "updated_at", "hourly_rate")
+
 Condition = Callable[[TimeEntry], bool]
 
 _CASTS: Final[dict[str, Callable[[Any], Any]]] = {
@@ -120,6 +122,7 @@ class Timesheet:
         self._running: dict[int, int] = {}  # user id -> entry id
         self._revision = 0
         self._frames: dict[tuple[int, int, int, bool], _Frame] = {}
+        self._pieces: dict[tuple[str, int], str] = {}
         self._frames_version = -1
         self._found: OrderedDict[tuple[Any, ...], array[int]] = OrderedDict()
 
@@ -303,6 +306,7 @@ class Timesheet:
     def _frame(self, entry: TimeEntry, rates: bool) -> _Frame:
         if self._frames_version != self.account.version:
             self._frames.clear()
+            self._pieces.clear()
             self._frames_version = self.account.version
         key = (entry.user_id, entry.project_id, entry.task_id, rates)
         frame = self._frames.get(key)
@@ -342,20 +346,35 @@ class Timesheet:
             "billable_rate": rate if rates else None,
             "cost_rate": user["cost_rate"] if rates else None,
         }
-        nested = {
-            "user": {"id": user_id, "name": self.account.label("users", user)},
-            "client": {"id": client["id"], "name": client["name"], "currency": client["currency"]},
-            "project": {"id": project_id, "name": project["name"], "code": project["code"]},
-            "task": {"id": task_id, "name": task["name"]},
-            "user_assignment": _assignment(user_assignment, "is_project_manager", "use_default_rates"),
-            "task_assignment": _assignment(task_assignment, "billable"),
-        }
+        whole = (
+            self._piece("user", user, name=self.account.label("users", user)),
+            self._piece("client", client, "name", "currency"),
+            self._piece("project", project, "name", "code"),
+            self._piece("task", task, "name"),
+            self._piece(
+                "user_assignment",
+                user_assignment,
+                *_OF_ASSIGNMENTS,
+                "is_project_manager",
+                "use_default_rates",
+            ),
+            self._piece("task_assignment", task_assignment, *_OF_ASSIGNMENTS, "billable"),
+        )
         return _Frame(
             billable=billable,
             archived=not all(row["is_active"] for row in (user, client, project, task)),
             money=wire.encode(money)[1:-1].decode(),
-            people_and_places=wire.encode(nested)[1:-1].decode(),
+            people_and_places=",".join(whole),
         )
+
+    def _piece(self, key: str, row: Row, *names: str, **more: Any) -> str:
+        """`"key":{...}` of one row, encoded once however many frames it is in."""
+        found = self._pieces.get((key, row["id"]))
+        if found is None:
+            shown = {"id": row["id"], **{name: row[name] for name in names}, **more}
+            shown |= {name: stamp(shown[name]) for name in ("created_at", "updated_at") if name in shown}
+            found = self._pieces[key, row["id"]] = f'"{key}":{wire.encode(shown).decode()}'
+        return found
 
     # --- locks ---
 
@@ -586,12 +605,6 @@ class Timesheet:
     def _minute_now(self, user_id: int) -> int:
         local = datetime.fromtimestamp(self.account.now(), UTC).astimezone(self._zone(user_id))
         return local.hour * 60 + local.minute
-
-
-def _assignment(row: Row, *flags: str) -> Row:
-    shown = {"id": row["id"], "is_active": row["is_active"], "budget": row["budget"]}
-    shown |= {"created_at": stamp(row["created_at"]), "updated_at": stamp(row["updated_at"])}
-    return shown | {"hourly_rate": row["hourly_rate"]} | {name: row[name] for name in flags}
 
 
 def _reference(value: Any) -> Row | None:

@@ -41,9 +41,12 @@ class ApiError(Exception):
         self.reply = reply
 
 
+_ENCODER = json.JSONEncoder(separators=(",", ":"), ensure_ascii=False, default=float)
+
+
 def encode(value: Json) -> bytes:
     """Compact UTF-8 JSON; Decimals become JSON numbers."""
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False, default=float).encode()
+    return _ENCODER.encode(value).encode()
 
 
 def ok(value: Json, status: int = 200) -> Reply:

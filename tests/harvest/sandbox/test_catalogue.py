@@ -140,6 +140,16 @@ def test_deleting_a_project_takes_its_time_along(api: Api, world: World) -> None
     assert api.ok("GET", "/users/me/project_assignments")["project_assignments"] == []
 
 
+def test_the_removal_hook_leaves_nothing_dangling(api: Api, world: World) -> None:
+    entry = world.entry()
+    with pytest.raises(ValueError, match="time entries"):
+        world.account.remove("task_assignments", world.account.assign_task(world.ids.project, world.ids.task))
+    world.account.remove("clients", world.ids.client)
+    assert api.get(f"/time_entries/{entry}").status_code == 404
+    assert api.ok("GET", "/projects")["projects"] == []
+    assert api.ok("GET", "/users/me/project_assignments")["project_assignments"] == []
+
+
 def test_nothing_is_archived_under_a_running_timer(api: Api, world: World) -> None:
     entry = world.entry(running=True, hours=0)
     assert api.patch(f"/projects/{world.ids.project}", json={"is_active": False}).status_code == 422

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 import time
@@ -7,7 +8,7 @@ import time
 import httpx
 import pytest
 
-from harvest.sandbox import FaultKind, Sandbox
+from harvest.sandbox import FaultKind, Sandbox, SandboxServer
 
 from .conftest import Api, World
 
@@ -114,3 +115,45 @@ def test_faults_strike_harvest_id_too(server_url: str, sandbox: Sandbox) -> None
 @pytest.fixture
 def server_url(api: Api) -> str:
     return str(api.base_url).removesuffix("/v2/")
+
+
+def test_many_writers_at_once_lose_nothing(api: Api, sandbox: Sandbox, world: World) -> None:
+    sandbox.rate_limit.enabled = False
+    made: list[int] = []
+
+    def write(number: int) -> None:
+        for turn in range(10):
+            body = {"project_id": world.ids.project, "task_id": world.ids.task, "spent_date": "2026-06-12"}
+            made.append(
+                api.ok("POST", "/time_entries", json=body | {"hours": 1, "notes": f"{number}/{turn}"})["id"]
+            )
+            world.entry(notes="by hook")
+
+    writers = [threading.Thread(target=write, args=(number,)) for number in range(6)]
+    for writer in writers:
+        writer.start()
+    for writer in writers:
+        writer.join()
+    assert len(set(made)) == 60
+    listed = api.ok("GET", "/time_entries")["time_entries"]
+    assert len({entry["id"] for entry in listed}) == 120
+    assert sum(entry["notes"] == "by hook" for entry in listed) == 60
+
+
+def test_a_server_stops_in_the_middle_of_a_slow_answer() -> None:
+    sandbox = Sandbox.empty()
+    sandbox.fault("slow", seconds=30)
+
+    def read() -> None:
+        with contextlib.suppress(httpx.TransportError):
+            httpx.get(f"{server.api_url}/company")
+
+    with SandboxServer(sandbox) as server:
+        reader = threading.Thread(target=read)
+        reader.start()
+        while sandbox.faults.active:
+            time.sleep(0.01)
+        began = time.monotonic()
+    assert time.monotonic() - began < 5
+    reader.join(5)
+    assert not reader.is_alive()

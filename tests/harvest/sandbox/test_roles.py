@@ -102,6 +102,9 @@ def test_rates_are_for_administrators(api: Api, people: dict[str, Api], world: W
 
 def test_managers_see_what_they_manage(people: dict[str, Api], world: World) -> None:
     manager = people["max"]
+    world.account.edit("users", world.ids.max, teammate_ids=[])
+    assert manager.get("/users").status_code == 403
+    world.account.edit("users", world.ids.max, teammate_ids=[world.ids.bob])
     assert manager.ok("GET", "/projects")["projects"] == []
     world.account.assign_user(world.ids.app, world.ids.max, is_project_manager=True)
     assert [row["id"] for row in manager.ok("GET", "/projects")["projects"]] == [world.ids.app]
