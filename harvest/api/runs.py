@@ -149,7 +149,7 @@ def shown_entry(entry: RunEntry) -> dict[str, Any]:
         "time_log": entry.time_log_id and str(entry.time_log_id),
         "proposal": entry.proposal_id and str(entry.proposal_id),
         "spent_date": entry.spent_date,
-        "hours": entry.hours,
+        "hours": entry.hours if entry.hours is None else str(entry.hours),
         "notes": entry.notes,
         "harvest": entry.remote,
     }
