@@ -13,6 +13,8 @@ urlpatterns = [
     path("", include("clients.urls")),
     path("", include("timelogs.urls")),
     path("", include("inbound.urls")),
+    path("integrations/", include("integrations.urls")),
+    path("integrations/harvest/", include("harvest.urls")),
     path("accounts/", include("allauth.account.urls")),
     path("api/", include("config.api_urls")),
 ]

@@ -14,9 +14,7 @@ function count() {
   const rows = new Set(boxes().filter(changed).map((box) => box.closest("li")));
   const words = bar.querySelector("[data-count]");
   bar.toggleAttribute("data-idle", !rows.size);
-  for (const one of all("[data-discard], .primary", bar)) one.hidden = !rows.size;
-  const text = rows.size ? `${rows.size} change${rows.size === 1 ? "" : "s"} not saved` : "Change any rows, then save them together.";
-  if (words.textContent !== text) words.textContent = text;
+  words.textContent = `${rows.size} change${rows.size === 1 ? "" : "s"}`;
 }
 
 function show(tab) {

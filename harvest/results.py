@@ -1,0 +1,209 @@
+"""A run as pages tell it: its headline, its groups of entries, and beside each what a person can do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from urllib.parse import urlencode
+
+from django.urls import reverse
+from django.utils import timezone
+
+from integrations.models import Outcome, Reason, RunEntry, RunState, SyncRun
+from integrations.runs import Counts, counts_of, headline, shown_total
+
+# Seconds between two looks at a live run: short ones end soon, and long ones need no hurry.
+YOUNG, QUICK, CALM = 6, "300ms", "1s"
+TONES: dict[str, str] = {RunState.SUCCEEDED: "good", RunState.PARTIAL: "warn", RunState.FAILED: "bad"}
+
+ADVICE = {
+    Reason.PROJECT_NOT_MAPPED: "Map their projects, or their clients; then they can come in.",
+    Reason.TASK_NOT_MAPPED: "Map their tasks to activity types; then they can come in.",
+    Reason.ALREADY_IMPORTED: "Nothing to do: this time is here.",
+    Reason.TIMER_RUNNING: "Stop the timer in Harvest, then import these days again.",
+    Reason.NO_FALLBACK_OWNER: "Map their people to members, or connect again as somebody who is a member here.",
+    Reason.DISMISSED: "They were dismissed in Inbound and stay out until they are restored there.",
+    Reason.SETTLED: "They are on an issued statement, which nothing changes.",
+    Reason.SAVE_FAILED: "Each entry says why. Put it right in Harvest, then import these days again.",
+    Reason.HARVEST_ERROR: "Harvest did not answer as it should. Import these days again.",
+    Reason.MOVED_SINCE_PREVIEW: "They changed after the preview. Preview these days again.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    words: str
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Entries of one outcome (and reason): how many, what to do, and where to see them."""
+
+    label: str
+    count: int
+    url: str
+    key: str
+    advice: str = ""
+    remedy: Link | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """A run and what it came to so far."""
+
+    run: SyncRun
+    counts: Counts
+
+    @property
+    def url(self) -> str:
+        return reverse("harvest-run", args=[self.run.id])
+
+    @property
+    def kind(self) -> str:
+        if self.run.dry_run:
+            return "Preview"
+        return "Skipped entries" if self.run.remembered else self.run.get_kind_display()
+
+    @property
+    def headline(self) -> str:
+        """The first line; a run that failed at once has none but its error."""
+        if self.run.state == RunState.FAILED and not self.counts.done:
+            return "Nothing was read"
+        return headline(self.run, self.counts)
+
+    @property
+    def tone(self) -> str:
+        return TONES.get(self.run.state, "")
+
+    @property
+    def total(self) -> int:
+        return shown_total(self.run, self.counts)
+
+    @property
+    def poll(self) -> str:
+        """When to look again."""
+        age = (timezone.now() - self.run.created_at).total_seconds()
+        return QUICK if age < YOUNG else CALM
+
+    @property
+    def imported(self) -> int:
+        return self.counts.of(Outcome.IMPORTED)
+
+    @property
+    def proposed(self) -> int:
+        return self.counts.of(Outcome.PROPOSED)
+
+    @property
+    def undoable(self) -> bool:
+        return (
+            not self.run.live
+            and not self.run.dry_run
+            and not self.run.undone_at
+            and bool(self.imported or self.proposed)
+        )
+
+    @property
+    def appliable(self) -> bool:
+        return (
+            self.run.dry_run
+            and self.run.state in (RunState.SUCCEEDED, RunState.PARTIAL)
+            and bool(self.imported or self.proposed)
+        )
+
+    @property
+    def others(self) -> list[Group]:
+        """What else came of entries: updated, linked, deleted, pushed."""
+        return [
+            self._group(outcome)
+            for outcome in (Outcome.UPDATED, Outcome.LINKED, Outcome.DELETED, Outcome.PUSHED)
+            if self.counts.of(outcome)
+        ]
+
+    @property
+    def skipped(self) -> list[Group]:
+        return [
+            Group(
+                label=one["label"],
+                count=one["count"],
+                url=f"{self.url}?{urlencode({'reason': one['reason']})}",
+                key=one["reason"],
+                advice=ADVICE.get(one["reason"], ""),
+                remedy=_remedy(one["reason"]),
+            )
+            for one in self.counts.skipped
+        ]
+
+    @property
+    def filters(self) -> list[Group]:
+        """Every outcome and reason of the run, for its page."""
+        found = [
+            self._group(outcome)
+            for outcome in Outcome
+            if self.counts.of(outcome) and outcome not in (Outcome.SKIPPED, Outcome.FAILED)
+        ]
+        return [*found, *self.skipped]
+
+    def _group(self, outcome: Outcome) -> Group:
+        label = outcome.label
+        if self.run.dry_run:
+            label = {
+                Outcome.IMPORTED: "Would be imported",
+                Outcome.PROPOSED: "Would go to Inbound",
+            }.get(outcome, label)
+        url = f"{self.url}?{urlencode({'outcome': outcome.value})}"
+        return Group(label, self.counts.of(outcome), url, outcome.value)
+
+    @property
+    def words(self) -> str:
+        """The result in one line, for a list of runs."""
+        if self.run.live:
+            return "Waiting to start" if self.run.state == RunState.QUEUED else "Running"
+        if self.run.state == RunState.FAILED and not self.counts.done:
+            return self.run.error
+        parts = [f"{self.imported:,} {'would come in' if self.run.dry_run else 'imported'}"]
+        if self.proposed:
+            parts.append(f"{self.proposed:,} to Inbound")
+        parts += [f"{one.count:,} {one.label.lower()}" for one in self.others]
+        if skipped := sum(one.count for one in self.skipped):
+            parts.append(f"{skipped:,} skipped")
+        if self.run.undone_at:
+            parts.append("taken back by undo")
+        return f"{' · '.join(parts)}, of {self.total:,}"
+
+
+def results_of(runs: Iterable[SyncRun]) -> list[Result]:
+    """Runs with their counts, in one query more."""
+    found = list(runs)
+    counts = counts_of(found)
+    return [Result(run, counts[run.id]) for run in found]
+
+
+# --- Remedies --------------------------------------------------------------------------------------------------------
+def _mappings(tab: str, words: str = "", **query: str) -> str:
+    query |= {"filter": words} if words else {}
+    return f"{reverse('harvest')}?{urlencode({'tab': tab, **query})}#mappings"
+
+
+def _remedy(reason: str) -> Link | None:
+    """What a person can do about a whole group."""
+    if reason == Reason.PROJECT_NOT_MAPPED:
+        return Link("Map projects", _mappings("projects", unmapped="first"))
+    if reason == Reason.TASK_NOT_MAPPED:
+        return Link("Map tasks", _mappings("tasks", unmapped="first"))
+    if reason == Reason.NO_FALLBACK_OWNER:
+        return Link("Map people", _mappings("people", unmapped="first"))
+    if reason == Reason.DISMISSED:
+        return Link("Dismissed in Inbound", f"{reverse('inbound')}?status=dismissed")
+    return None
+
+
+def remedy_of(entry: RunEntry) -> Link | None:
+    """What a person can do about one entry."""
+    if entry.reason == Reason.PROJECT_NOT_MAPPED and (name := entry.remote.get("project")):
+        return Link("Map this project", _mappings("projects", name))
+    if entry.reason == Reason.TASK_NOT_MAPPED and (name := entry.remote.get("task")):
+        return Link("Map this task", _mappings("tasks", name))
+    if entry.reason == Reason.NO_FALLBACK_OWNER and (name := entry.remote.get("user")):
+        return Link("Map this person", _mappings("people", name))
+    return None

@@ -1,0 +1,442 @@
+"""The Harvest settings page: connection, mappings, sync, history; and the page of one run.
+
+Everybody in the workspace may look; admins and designers act. Views that ask Harvest something are `unscoped`: they do
+so outside any transaction and open the workspace's scope for what they read and write themselves.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import UUID
+
+from django.http import HttpResponse
+from django.shortcuts import get_object_or_404, redirect, render
+from django.urls import reverse
+from django.views.decorators.http import require_GET, require_POST
+from django_htmx.http import HttpResponseClientRedirect, retarget, trigger_client_event
+
+from accounts import keyset
+from accounts.errors import (
+    AccountMismatch,
+    Invalid,
+    NotConnected,
+    RunInProgress,
+    UpstreamUnavailable,
+)
+from accounts.middleware import WorkspaceRequest
+from accounts.models import Plan
+from accounts.pages import (
+    UNPROCESSABLE,
+    View,
+    confirm_page,
+    managers_only,
+    notify,
+    toast,
+    workspace_page,
+)
+from accounts.tenancy import tenant_scope
+from harvest import credentials
+from harvest.catalogue import is_stale, refresh_catalogue
+from harvest.credentials import WITHDRAW_URL, connection_of, live_connection
+from harvest.forms import ConnectForm, WindowForm
+from harvest.importing import checked_window, start_apply, start_import, start_incoming
+from harvest.incoming import incoming
+from harvest.mappings import KINDS
+from harvest.models import HarvestItem
+from harvest.results import Result, remedy_of, results_of
+from harvest.sheets import Sheets, load_sheets
+from harvest.undo import undo_run
+from integrations.models import Connection, ConnectionStatus, Outcome, Reason, SyncRun
+from integrations.runs import entries_of, runs_of
+
+NEWEST = ("-id",)
+RUNS = 10  # of the history at once
+ENTRIES = 100  # of a run's page
+PEEK = 50  # of a group that is opened in place
+KEPT = 200  # of what an undo leaves are listed
+RUNS_CHANGED = "runs-changed"  # the history listens for it
+
+
+def unscoped(view: View) -> View:
+    """Leave it to the view to open scopes: it calls another server."""
+    view.unscoped = True  # type: ignore[attr-defined]  # read by the middleware
+    return view
+
+
+# --- The page --------------------------------------------------------------------------------------------------------
+@require_GET
+@workspace_page
+def harvest(request: WorkspaceRequest) -> HttpResponse:
+    """The whole page; by htmx its history alone. `tab`, `filter`, `unmapped` choose rows, `cursor` older runs."""
+    if request.htmx.target == "history":
+        return render(request, "harvest/_history.html", _history(request))
+    return _page(request)
+
+
+def _page(
+    request: WorkspaceRequest, *, status: int = 200, sheets: Sheets | None = None, **more: Any
+) -> HttpResponse:
+    """The page inside the scope; `more` replaces parts of its context (a form that was refused)."""
+    workspace = request.tenancy.workspace
+    connection = connection_of(workspace)
+    context: dict[str, Any] = {
+        **_rights(request, connection),
+        **_history(request),
+        "form": ConnectForm(initial={"account_id": connection.account_id if connection else ""}),
+        "withdraw_url": WITHDRAW_URL,
+    }
+    if connection is not None and context["live"]:
+        sheets = sheets or load_sheets(workspace, connection)
+        first, last = checked_window(workspace=workspace, from_date=None, to_date=None)
+        newest = runs_of(workspace).filter(connection=connection).order_by("-id").first()
+        context |= _mappings(request, connection, sheets)
+        context |= {
+            "window": WindowForm(initial={"from": first, "to": last}),
+            "result": _result(newest) if newest else None,
+        }
+    return render(request, "harvest/harvest.html", context | more, status=status)
+
+
+def _rights(request: WorkspaceRequest, connection: Connection | None) -> dict[str, Any]:
+    pro = request.tenancy.workspace.plan == Plan.PRO
+    manages = request.tenancy.membership.can_manage
+    return {
+        "connection": connection,
+        "live": connection is not None and connection.status != ConnectionStatus.NOT_CONNECTED,
+        "pro": pro,
+        "manages": manages,
+        "may": pro and manages,
+    }
+
+
+def _history(request: WorkspaceRequest) -> dict[str, Any]:
+    page = keyset.page(
+        runs_of(request.tenancy.workspace), order=NEWEST, cursor=request.GET.get("cursor"), size=RUNS
+    )
+    return {"history": page, "results": results_of(page.rows)}
+
+
+def _result(run: SyncRun) -> Result:
+    return results_of([run])[0]
+
+
+# --- Connection ------------------------------------------------------------------------------------------------------
+@unscoped
+@require_POST
+@managers_only
+def connect(request: WorkspaceRequest) -> HttpResponse:
+    """Check a token with Harvest, keep it, and read the lists to map. Refused, the page says so on the form."""
+    workspace = request.tenancy.workspace
+    credentials.check_plan(workspace)
+    form = ConnectForm(request.POST)
+    mismatch = False
+    connection: Connection | None = None
+    if form.is_valid():
+        values = form.cleaned_data
+        try:
+            found = credentials.check_token(
+                account_id=values["account_id"], access_token=values["access_token"]
+            )
+            with tenant_scope(workspace.id):
+                connection = credentials.save_connection(
+                    workspace=workspace,
+                    by=request.tenancy.user,
+                    credentials=found,
+                    replace=values["replace"],
+                )
+        except Invalid as error:
+            for name, messages in error.errors.items():
+                form.add_error(name if name in form.fields else None, messages)
+        except AccountMismatch as error:
+            form.add_error(None, f"{error.detail} Either way, paste the token again.")
+            mismatch = True
+        except UpstreamUnavailable as error:
+            form.add_error(None, error.detail)
+    if connection is None:
+        with tenant_scope(workspace.id):
+            return _page(request, status=UNPROCESSABLE, form=form, mismatch=mismatch)
+    connection.workspace = workspace
+    notify(request, f"Connected to {connection.account_name}. Map what you want to bring in, then import.")
+    try:
+        refresh_catalogue(workspace, connection)
+    except UpstreamUnavailable as error:
+        notify(request, error.detail, "warn")
+    return redirect("harvest")
+
+
+@managers_only
+def disconnect(request: WorkspaceRequest) -> HttpResponse:
+    """Ask, then forget the tokens and the mappings. Allowed on any plan."""
+    workspace = request.tenancy.workspace
+    connection = live_connection(workspace)
+    if request.method != "POST":
+        return confirm_page(
+            request,
+            heading=f"Disconnect {connection.account_name}?",
+            text="Timebridge forgets the token and clears the mappings. Time that is here stays, and connecting the "
+            "same account again makes no duplicates.",
+            button="Disconnect",
+            up=("Harvest", reverse("harvest")),
+        )
+    credentials.disconnect(workspace=workspace, by=request.tenancy.user)
+    notify(
+        request,
+        f"Disconnected from {connection.account_name}. The token is forgotten here and the mappings are cleared; your "
+        "time logs stay. Harvest offers no way to revoke a token from outside, so it is still valid there: "
+        f"withdraw it at {WITHDRAW_URL}.",
+        "",
+    )
+    return redirect("harvest")
+
+
+# --- Mappings --------------------------------------------------------------------------------------------------------
+def _mappings(
+    request: WorkspaceRequest, connection: Connection, sheets: Sheets, **more: Any
+) -> dict[str, Any]:
+    wrong = sheets.first_wrong()
+    tab = request.POST.get("tab") or request.GET.get("tab", "")
+    if wrong and not (tab in sheets.by_slug and sheets.by_slug[tab].errors):
+        tab = wrong.kind.slug
+    return {
+        **_rights(request, connection),
+        "sheets": sheets,
+        "tab": tab if tab in KINDS else "clients",
+        "unmapped_first": request.GET.get("unmapped") == "first",
+        "filter": request.GET.get("filter", "")[:200],
+        "stale": is_stale(connection) and connection.connected,
+        "incoming": incoming(connection),
+        **more,
+    }
+
+
+@require_POST
+@managers_only
+def mappings(request: WorkspaceRequest) -> HttpResponse:
+    """Save all tables, or fill one in by name. `do`: save, suggest:TABLE."""
+    workspace = request.tenancy.workspace
+    credentials.check_plan(workspace)
+    connection = live_connection(workspace)
+    sheets = load_sheets(workspace, connection)
+    sheets.take(request.POST.dict())
+    verb, _, slug = request.POST.get("do", "save").partition(":")
+    if verb == "suggest" and slug in KINDS:
+        found = sheets.suggest(slug, workspace)
+        title = KINDS[slug].title.lower()
+        words = (
+            f"{found} matched by name. Look them over, then save."
+            if found
+            else f"No more {title} have a name that clearly matches one of yours."
+        )
+        return _sheets_page(request, connection, sheets, said=words, tone="" if found else "warn")
+    saved = sheets.save(workspace=workspace, by=request.tenancy.user)
+    if saved is None:
+        return _sheets_page(request, connection, sheets, status=UNPROCESSABLE)
+    if not request.htmx:
+        notify(request, saved.words)
+        return redirect(_at_tab(request))
+    fresh = load_sheets(workspace, connection)
+    return _sheets_page(request, connection, fresh, said=saved.words, tone="good")
+
+
+def _at_tab(request: WorkspaceRequest) -> str:
+    tab = request.POST.get("tab", "")
+    return f"{reverse('harvest')}?tab={tab if tab in KINDS else 'clients'}#mappings"
+
+
+def _sheets_page(
+    request: WorkspaceRequest, connection: Connection, sheets: Sheets, *, status: int = 200, **more: Any
+) -> HttpResponse:
+    """The mapping tables as they stand in the form: by htmx alone, else within the page."""
+    if not request.htmx:
+        return _page(request, status=status, sheets=sheets, **more)
+    context = _mappings(request, connection, sheets, **more)
+    return render(request, "harvest/_mappings.html", context, status=status)
+
+
+@unscoped
+@require_POST
+@managers_only
+def refresh(request: WorkspaceRequest) -> HttpResponse:
+    """Read Harvest's lists again. What is typed and not saved stays; where nothing changed, nothing is redrawn.
+
+    `quietly`: the page asks by itself, since its lists are over five minutes old.
+    """
+    workspace = request.tenancy.workspace
+    with tenant_scope(workspace.id):
+        connection = credentials.usable_connection(workspace)
+        before = _catalogue(connection)
+    quietly = "quietly" in request.POST
+    trouble = ""
+    if not quietly or is_stale(connection):
+        try:
+            refresh_catalogue(workspace, connection)
+        except UpstreamUnavailable as error:
+            trouble = f"{error.detail} The rows are those read before."
+    with tenant_scope(workspace.id):
+        if not request.htmx:
+            notify(request, trouble or "Harvest's lists are read again.", "warn" if trouble else "good")
+            return redirect(_at_tab(request))
+        connection = live_connection(workspace)
+        if quietly and not trouble and before == _catalogue(connection):
+            return HttpResponse(status=204)
+        sheets = load_sheets(workspace, connection)
+        sheets.take(request.POST.dict())
+        said = trouble or ("" if quietly else "Harvest's lists are read again.")
+        context = _mappings(request, connection, sheets, said=said, tone="warn" if trouble else "good")
+        # Asked once: where Harvest does not answer, the page does not ask again and again.
+        return render(request, "harvest/_mappings.html", context | {"stale": False})
+
+
+def _catalogue(connection: Connection) -> frozenset[tuple[Any, ...]]:
+    return frozenset(
+        HarvestItem.objects.filter(workspace_id=connection.workspace_id).values_list(
+            "kind", "harvest_id", "name", "code", "parent_id", "parent_name", "active"
+        )
+    )
+
+
+# --- Runs ------------------------------------------------------------------------------------------------------------
+@require_POST
+@managers_only
+def start(request: WorkspaceRequest) -> HttpResponse:
+    """Start an import, a preview (`do=preview`) or a run of what was skipped (`do=incoming`)."""
+    workspace, by = request.tenancy.workspace, request.tenancy.user
+    verb = request.POST.get("do", "import")
+    form = WindowForm(request.POST)
+    run: SyncRun | None = None
+    try:
+        if verb == "incoming":
+            run = start_incoming(workspace=workspace, by=by)
+        elif form.is_valid():
+            run = start_import(
+                workspace=workspace,
+                by=by,
+                from_date=form.cleaned_data["from"],
+                to_date=form.cleaned_data["to"],
+                dry_run=verb == "preview",
+            )
+    except Invalid as error:
+        for name, messages in error.errors.items():
+            form.add_error(name if name in form.fields else None, messages)
+    except RunInProgress as error:
+        return _running_already(request, error)
+    except NotConnected as error:
+        notify(request, error.detail, "warn")
+        return _to_sync(request)
+    if run is None:
+        if not request.htmx:
+            return _page(request, status=UNPROCESSABLE, window=form)
+        context = {**_rights(request, connection_of(workspace)), "window": form}
+        return retarget(
+            render(request, "harvest/_sync_form.html", context, status=UNPROCESSABLE), "#sync-form"
+        )
+    return _started(request, run, window=None if verb == "incoming" else form)
+
+
+@require_POST
+@managers_only
+def apply(request: WorkspaceRequest, id: UUID) -> HttpResponse:
+    """Import exactly what a preview showed."""
+    try:
+        run = start_apply(
+            workspace=request.tenancy.workspace, by=request.tenancy.user, preview=_run(request, id)
+        )
+    except RunInProgress as error:
+        return _running_already(request, error)
+    return _started(request, run)
+
+
+def _started(request: WorkspaceRequest, run: SyncRun, window: WindowForm | None = None) -> HttpResponse:
+    if not request.htmx:
+        return _to_sync(request)
+    context = {**_rights(request, run.connection), "result": _result(run), "window": window}
+    return trigger_client_event(render(request, "harvest/_started.html", context), RUNS_CHANGED)
+
+
+def _running_already(request: WorkspaceRequest, error: RunInProgress) -> HttpResponse:
+    """Say so, and show the one that runs."""
+    if not request.htmx:
+        notify(request, error.detail, "warn")
+        return _to_sync(request)
+    run = runs_of(request.tenancy.workspace).filter(id=str(error.extra["run"])).first()
+    context = {**_rights(request, run.connection if run else None), "result": _result(run) if run else None}
+    return toast(render(request, "harvest/_started.html", context), error.detail, "warn")
+
+
+def _to_sync(request: WorkspaceRequest) -> HttpResponse:
+    url = f"{reverse('harvest')}#sync"
+    return HttpResponseClientRedirect(url) if request.htmx else redirect(url)
+
+
+@require_GET
+@workspace_page
+def run_panel(request: WorkspaceRequest, id: UUID) -> HttpResponse:
+    """A run's progress, or its result: what a live page asks for until the run has ended."""
+    result = _result(_run(request, id))
+    context = {**_rights(request, result.run.connection), "result": result, "asked": True}
+    response = render(request, "harvest/_run.html", context)
+    return response if result.run.live else trigger_client_event(response, RUNS_CHANGED)
+
+
+@require_GET
+@workspace_page
+def run(request: WorkspaceRequest, id: UUID) -> HttpResponse:
+    """A run with its entries, `outcome` and `reason` choosing some; by htmx the first of a group alone."""
+    one = _run(request, id)
+    result = _result(one)
+    entries = entries_of(one).select_related(
+        "time_log__client", "time_log__project", "time_log__owner", "proposal__client"
+    )
+    outcome, reason = request.GET.get("outcome", ""), request.GET.get("reason", "")
+    if outcome in Outcome.values:
+        entries = entries.filter(outcome=outcome)
+    if reason in Reason.values:
+        entries = entries.filter(outcome__in=(Outcome.SKIPPED, Outcome.FAILED), reason=reason)
+    peek = bool(request.htmx) and (request.htmx.target or "").startswith("group-")
+    page = keyset.page(
+        entries, order=NEWEST, cursor=request.GET.get("cursor"), size=PEEK if peek else ENTRIES
+    )
+    context = {
+        **_rights(request, one.connection),
+        "result": result,
+        "page": page,
+        "rows": [(entry, remedy_of(entry)) for entry in page.rows],
+        "chosen": reason or outcome,
+        "peek": peek,
+        "kept": request.session.pop(f"kept-{id}", None),
+    }
+    return render(request, "harvest/_entries.html" if peek else "harvest/run.html", context)
+
+
+@managers_only
+def undo(request: WorkspaceRequest, id: UUID) -> HttpResponse:
+    """Ask, then take back what a run brought in; say what stays, and why."""
+    one = _run(request, id)
+    result = _result(one)
+    if request.method != "POST":
+        return confirm_page(
+            request,
+            heading="Undo this import?",
+            text=f"What came in by it ({result.imported + result.proposed:,} entries) is taken back, save what has "
+            "been edited or settled since. Importing the window again brings it in anew.",
+            button="Undo the import",
+            up=("Import", reverse("harvest-run", args=[id])),
+        )
+    done = undo_run(workspace=request.tenancy.workspace, by=request.tenancy.user, run=one)
+    entries = "1 entry" if done.undone == 1 else f"{done.undone:,} entries"
+    if not done.kept:
+        notify(request, f"Taken back: {entries}.")
+        return redirect("harvest-run", id)
+    notify(
+        request,
+        f"Taken back: {entries}. {len(done.kept):,} stay; they are listed below, with the reason.",
+        "",
+    )
+    request.session[f"kept-{id}"] = [
+        [str(kept.time_log or ""), str(kept.proposal or ""), kept.detail] for kept in done.kept[:KEPT]
+    ]
+    return redirect("harvest-run", id)
+
+
+def _run(request: WorkspaceRequest, id: UUID) -> SyncRun:
+    return get_object_or_404(runs_of(request.tenancy.workspace), id=id)
