@@ -99,17 +99,20 @@ def refused(request: HttpRequest, error: ServiceError) -> HttpResponse:
 
     By htmx a toast; for want of a right, a page that says so; after a form, a notice on the page one came from.
     """
-    if connection.in_atomic_block:
-        transaction.set_rollback(True)
     text = words_of(error)
     if request.htmx:  # type: ignore[attr-defined]
-        return toast(HttpResponse(status=error.status), text, "bad")
-    if isinstance(error, (Forbidden, PlanRequired)):
-        return render(request, "403.html", {"detail": text}, status=403)
-    if request.method == "POST":
+        response = toast(HttpResponse(status=error.status), text, "bad")
+    elif isinstance(error, (Forbidden, PlanRequired)):
+        response = render(request, "403.html", {"detail": text}, status=403)
+    elif request.method == "POST":
         notify(request, text, "bad")
-        return redirect(back(request))
-    return render(request, "400.html", {"detail": text}, status=error.status)
+        response = redirect(back(request))
+    else:
+        response = render(request, "400.html", {"detail": text}, status=error.status)
+    if connection.in_atomic_block:
+        # Last: nothing more can be asked of the database then. A redirect alone would let the view's writes stand.
+        transaction.set_rollback(True)
+    return response
 
 
 def words_of(error: ServiceError) -> str:

@@ -110,7 +110,8 @@ def _target(request: WorkspaceRequest) -> dict[str, Any]:
     if isinstance(place.row, Client):
         raise Invalid({"place": ["Choose a work item or a project: the client is known already."]})
     types = choosable_activity_types(workspace)
-    activity_type = types.filter(id=_uuid(request.POST.get("activity_type"))).first()
+    chosen = _uuid(request.POST.get("activity_type"))
+    activity_type = types.filter(id=chosen).first() if chosen else None
     return {name: row for name, row in place.values().items() if row} | {"activity_type": activity_type}
 
 
