@@ -206,11 +206,10 @@ class Timesheet:
     def _select(self, viewer: Viewer, wanted: Row) -> array[int]:
         low, high = self._bounds(wanted.get("from"), wanted.get("to"))
         keys = self._order[low:high][::-1]
-        conditions = [*self._seen_by(viewer), *self._conditions(wanted)]
-        if not conditions:
-            return keys
         entries = self.entries
-        return array("q", [key for key in keys if all(test(entries[key & _ID_MASK]) for test in conditions)])
+        for admits in (*self._seen_by(viewer), *self._conditions(wanted)):
+            keys = array("q", [key for key in keys if admits(entries[key & _ID_MASK])])
+        return keys
 
     def _seen_by(self, viewer: Viewer) -> list[Condition]:
         if viewer.is_administrator:
