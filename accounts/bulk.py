@@ -13,6 +13,21 @@ from django.db import connection, models
 from psycopg import sql
 
 
+class AnyOf(models.Lookup):
+    """`field__anyof=[...]`: `field = ANY(array)`, one parameter however many values; `__in` takes one for each."""
+
+    lookup_name = "anyof"
+    prepare_rhs = False
+
+    def as_sql(self, compiler: Any, connection: Any) -> tuple[str, Any]:
+        column, params = self.process_lhs(compiler, connection)
+        return f"{column} = ANY(%s)", [*params, list(self.rhs)]
+
+
+models.CharField.register_lookup(AnyOf)
+models.UUIDField.register_lookup(AnyOf)
+
+
 def copy_rows(
     model: type[models.Model],
     columns: Sequence[str],

@@ -7,6 +7,17 @@ import time
 import uuid
 
 
+def uuid7_texts(count: int) -> list[str]:
+    """As many new ids, as 32 hex digits each, for bulk rows: several times quicker than one by one."""
+    head = (time.time_ns() // 1_000_000 & 0xFFFF_FFFF_FFFF) << 80 | 0x7000 << 64 | 0x8000_0000_0000_0000
+    random = os.urandom(10 * count)
+    mask = 0x0FFF << 64 | 0x3FFF_FFFF_FFFF_FFFF
+    return [
+        f"{head | int.from_bytes(random[start : start + 10], 'big') & mask:032x}"
+        for start in range(0, 10 * count, 10)
+    ]
+
+
 def uuid7() -> uuid.UUID:
     """A new id: 48 bits of Unix milliseconds, then 74 random bits."""
     milliseconds = time.time_ns() // 1_000_000

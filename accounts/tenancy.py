@@ -120,6 +120,26 @@ class TenantModel(models.Model):
         abstract = True
 
 
+class TenantChild(TenantModel):
+    """A tenant row that always refers to another one, which holds its workspace: the composite reference implies it.
+
+    Hot tables are made of it: each constraint and index costs every row of an import. Its queries find rows by indexes
+    that begin with the workspace.
+    """
+
+    workspace = models.ForeignKey(
+        "accounts.Workspace",
+        on_delete=models.CASCADE,
+        related_name="+",
+        editable=False,
+        db_constraint=False,
+        db_index=False,
+    )
+
+    class Meta:
+        abstract = True
+
+
 class ProtectTenant(Operation):
     """Make a model's table a tenant table: row-level security, policy, (workspace, id) unique, composite references.
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeAlias
 
 from django.db import connection as database
 from django.db import transaction
@@ -206,34 +206,32 @@ def refresh_catalogue(
         store_catalogue(connection, items)
 
 
-def note_seen(connection: Connection, entries: Iterable[TimeEntryPayload]) -> None:
+# (kind, Harvest id) -> the latest spent date of an entry that carried it.
+Seen: TypeAlias = dict[tuple[str, int], date]
+
+
+def note_seen(connection: Connection, entries: Iterable[TimeEntryPayload], seen: Seen) -> None:
     """Remember, inside the scope, what entries carry: an archived item is offered while recent entries carry it.
 
-    Items that no list showed (a member's token, something just made) get a row by the names on the entry.
+    Items that no list showed (a member's token, something just made) get a row by the names on the entry. seen: what
+    was noted before, brought up to date; lists come newest first, so after the first page hardly anything is written.
     """
-    seen: dict[tuple[str, str], tuple[Item, date]] = {}
+    latest: dict[tuple[str, int], TimeEntryPayload] = {}
     for entry in entries:
-        for item in (
-            Item(ItemKind.CLIENT, str(entry.client_id), entry.client_name, active=False),
-            Item(
-                ItemKind.PROJECT,
-                str(entry.project_id),
-                entry.project_name,
-                code=entry.project_code,
-                parent_id=str(entry.client_id),
-                parent_name=entry.client_name,
-                active=False,
-            ),
-            Item(ItemKind.TASK, str(entry.task_id), entry.task_name, active=False),
-            Item(ItemKind.PERSON, str(entry.user_id), entry.user_name, active=False),
+        day = entry.spent_date
+        for key in (
+            (ItemKind.CLIENT, entry.client_id),
+            (ItemKind.PROJECT, entry.project_id),
+            (ItemKind.TASK, entry.task_id),
+            (ItemKind.PERSON, entry.user_id),
         ):
-            key = (item.kind, item.harvest_id)
             known = seen.get(key)
-            if known is None or entry.spent_date > known[1]:
-                seen[key] = (item, entry.spent_date)
-    if not seen:
+            if known is None or known < day:
+                seen[key] = day
+                latest[key] = entry
+    if not latest:
         return
-    rows = [(uuid7(), connection.workspace_id, _fitting(item), on) for item, on in seen.values()]
+    rows = [(_item_on(kind, entry), entry.spent_date) for (kind, _), entry in latest.items()]
     with database.cursor() as cursor:
         cursor.executemany(
             "INSERT INTO harvest_harvestitem (id, workspace_id, kind, harvest_id, name, code, email, parent_id,"
@@ -245,16 +243,29 @@ def note_seen(connection: Connection, entries: Iterable[TimeEntryPayload]) -> No
             " greatest(harvest_harvestitem.seen_in_entries_on, excluded.seen_in_entries_on)",
             [
                 (
-                    pk,
-                    ws,
-                    item.kind,
-                    item.harvest_id,
-                    item.name,
-                    item.code,
-                    item.parent_id,
-                    item.parent_name,
-                    on,
+                    uuid7(), connection.workspace_id, item.kind, item.harvest_id, item.name, item.code,
+                    item.parent_id, item.parent_name, day,
                 )
-                for pk, ws, item, on in rows
+                for item, day in rows
             ],
+        )  # fmt: skip
+
+
+def _item_on(kind: str, entry: TimeEntryPayload) -> Item:
+    """The item of this kind that an entry carries, as far as the entry tells."""
+    if kind == ItemKind.CLIENT:
+        item = Item(kind, str(entry.client_id), entry.client_name)
+    elif kind == ItemKind.PROJECT:
+        item = Item(
+            kind,
+            str(entry.project_id),
+            entry.project_name,
+            code=entry.project_code,
+            parent_id=str(entry.client_id),
+            parent_name=entry.client_name,
         )
+    elif kind == ItemKind.TASK:
+        item = Item(kind, str(entry.task_id), entry.task_name)
+    else:
+        item = Item(kind, str(entry.user_id), entry.user_name)
+    return _fitting(item)

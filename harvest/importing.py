@@ -24,7 +24,7 @@ from accounts.errors import Invalid, ServiceError
 from accounts.models import User, Workspace
 from accounts.services import record_audit
 from accounts.tenancy import tenant_scope
-from harvest.catalogue import is_stale, read_catalogue, store_catalogue
+from harvest.catalogue import Seen, is_stale, read_catalogue, store_catalogue
 from harvest.client import HarvestClient
 from harvest.credentials import mark_reconnect_needed, open_client, usable_connection
 from harvest.errors import HarvestAuthError, HarvestError, HarvestRateLimited
@@ -246,11 +246,12 @@ def _walk(run: SyncRun, client: HarvestClient, lease: int) -> int:
     else:
         source = read_window(client, run.from_date, run.to_date)
     shortfall = 0
+    seen: Seen = {}
     for reading in ahead(source, idle=keep_hold, every=max(lease / 3, 0.1)):
         expected = len(only) if only is not None else reading.expected
         with tenant_scope(run.workspace_id):
             prolong(run, lease_seconds=lease, **({} if expected is None else {"expected": expected}))
-            write_page(run, reading.page, context, only=only)
+            write_page(run, reading.page, context, only=only, seen=seen)
         shortfall += reading.shortfall
     if not shortfall:
         with tenant_scope(run.workspace_id):

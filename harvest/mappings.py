@@ -419,8 +419,16 @@ def suggest_mappings(*, workspace: Workspace, connection: Connection, kind: Kind
 
 def _suggest(rows: Iterable[Row], targets: Iterable[Target]) -> list[Suggested]:
     pairs = suggest(
-        [Named(id=row.harvest_id, name=row.harvest_name, code=row.harvest_code) for row in rows],
-        [Named(id=target.id, name=target.name, code=target.code) for target in targets],
+        [
+            Named(id=row.harvest_id, name=row.harvest_name, code=row.harvest_code, parent=row.harvest_client)
+            for row in rows
+        ],
+        [
+            Named(
+                id=target.id, name=target.name, code=target.code, parent=target.hint if target.group else ""
+            )
+            for target in targets
+        ],
     )
     return [Suggested(harvest_id=str(p.source_id), target=_uuid(p.target_id), score=p.score) for p in pairs]
 

@@ -19,9 +19,9 @@ from django.db import DataError, IntegrityError, transaction
 from django.utils import timezone
 
 from accounts.bulk import copy_rows
-from accounts.ids import uuid7
+from accounts.ids import uuid7, uuid7_texts
 from accounts.selectors import members_of
-from harvest.catalogue import note_seen
+from harvest.catalogue import Seen, note_seen
 from harvest.client import EntryPage
 from harvest.credentials import PROVIDER
 from harvest.intake import (
@@ -113,7 +113,7 @@ def known_links(connection: Connection, external_ids: Sequence[str]) -> dict[int
         workspace_id=connection.workspace_id,
         provider=PROVIDER,
         account_id=connection.account_id,
-        external_id__in=external_ids,
+        external_id__anyof=list(external_ids),
     ).values_list("external_id", "remote_hash", "time_log_id", "time_log__deleted_at", "proposal__status")
     known: dict[int, KnownLink] = {}
     for external_id, remote_hash, time_log_id, deleted_at, status in rows:
@@ -151,23 +151,77 @@ REMEMBERED_COLUMNS = (
 
 @dataclass(slots=True)
 class Batch:
-    """The rows that a set of decisions comes to."""
+    """The rows that a set of decisions comes to, in the columns' order."""
 
-    links: list[tuple[Any, ...]] = field(default_factory=list)
+    run: SyncRun
     logs: list[tuple[Any, ...]] = field(default_factory=list)
     proposals: list[tuple[Any, ...]] = field(default_factory=list)
     entries: list[tuple[Any, ...]] = field(default_factory=list)
 
+    def tell(
+        self,
+        pk: str,
+        entry: TimeEntryPayload,
+        outcome: Outcome,
+        reason: Reason | None = None,
+        detail: str = "",
+        *,
+        time_log: str | None = None,
+        proposal: str | None = None,
+        planned: Import | Propose | None = None,
+    ) -> None:
+        """Add the run entry of one entry."""
+        remote = "{}"
+        if outcome in (Outcome.SKIPPED, Outcome.FAILED) and reason != Reason.ALREADY_IMPORTED:
+            remote = _json_of(entry)
+        plan = _plan_of(entry, planned) if planned is not None and self.run.dry_run else None
+        self.entries.append(
+            (
+                pk, self.run.workspace_id, self.run.id, str(entry.id), outcome.value, reason.value if reason else "",
+                detail, time_log, proposal, entry.spent_date, _kept_hours(entry.hours), entry.notes[:NOTES_KEPT],
+                remote, plan,
+            )
+        )  # fmt: skip
+
+    def write(self) -> None:
+        """Insert everything. Raises IntegrityError, DataError: references too are checked here rather than at commit,
+        so that one which went away meanwhile is one entry's failure."""
+        if self.logs:
+            copy_rows(TimeLog, LOG_COLUMNS, self.logs)
+        if self.proposals:
+            copy_rows(TimeProposal, PROPOSAL_COLUMNS, self.proposals)
+        copy_rows(RunEntry, ENTRY_COLUMNS, self.entries)
+        with transaction.get_connection().cursor() as cursor:
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+            cursor.execute("SET CONSTRAINTS ALL DEFERRED")
+        if self.logs:
+            time_log_changed.send(
+                sender=TimeLog,
+                workspace_id=self.run.workspace_id,
+                time_log_ids=[UUID(row[0]) for row in self.logs],
+                change="created",
+                origin="sync",
+            )
+
 
 def write_page(
-    run: SyncRun, page: EntryPage, context: IntakeContext, *, only: frozenset[str] | None = None
+    run: SyncRun,
+    page: EntryPage,
+    context: IntakeContext,
+    *,
+    only: frozenset[str] | None = None,
+    seen: Seen | None = None,
 ) -> None:
-    """Decide and write one page. only: of these entries alone, by external id; the others are not this run's."""
+    """Decide and write one page.
+
+    only: of these entries alone, by external id; the others are not this run's. seen: what the run's earlier pages
+    carried, kept by the caller from page to page, so that the catalogue is told each item once.
+    """
     entries = {str(entry.id): entry for entry in page.entries if only is None or str(entry.id) in only}
     bad = {_bad_id(one): one for one in page.bad} if only is None else {}
     told = set(
         RunEntry.objects.filter(
-            workspace_id=run.workspace_id, run=run, external_id__in=[*entries, *bad]
+            workspace_id=run.workspace_id, run=run, external_id__anyof=[*entries, *bad]
         ).values_list("external_id", flat=True)
     )
     fresh = [entry for external_id, entry in entries.items() if external_id not in told]
@@ -182,7 +236,7 @@ def write_page(
         copy_rows(RunEntry, ENTRY_COLUMNS, unreadable, skip_conflicts=True)
     if not run.dry_run:
         _remember(run, decisions)
-        note_seen(run.connection, fresh)
+        note_seen(run.connection, fresh, {} if seen is None else seen)
 
 
 def _plans(run: SyncRun, external_ids: Sequence[str]) -> Mapping[str, str] | None:
@@ -190,7 +244,10 @@ def _plans(run: SyncRun, external_ids: Sequence[str]) -> Mapping[str, str] | Non
     if run.preview_id is None:
         return None
     rows = RunEntry.objects.filter(
-        workspace_id=run.workspace_id, run_id=run.preview_id, external_id__in=external_ids, plan__isnull=False
+        workspace_id=run.workspace_id,
+        run_id=run.preview_id,
+        external_id__anyof=list(external_ids),
+        plan__isnull=False,
     ).values_list("external_id", "plan__hash")
     return dict(rows)
 
@@ -241,7 +298,7 @@ def _remember(run: SyncRun, decisions: Sequence[tuple[TimeEntryPayload, Decision
     RememberedSkip.objects.filter(
         workspace_id=run.workspace_id,
         account_id=run.account_id,
-        external_id__in=[str(entry.id) for entry, _ in decisions],
+        external_id__anyof=[str(entry.id) for entry, _ in decisions],
     ).delete()
     rows = [
         (
@@ -273,10 +330,11 @@ def _save(
         if len(decisions) == 1:
             entry, _ = decisions[0]
             cause = str(error).splitlines()[0] if str(error) else type(error).__name__
-            row = _entry_row(
-                run, entry, Outcome.FAILED, Reason.SAVE_FAILED, f"It could not be saved: {cause}"
+            batch = Batch(run)
+            batch.tell(
+                uuid7().hex, entry, Outcome.FAILED, Reason.SAVE_FAILED, f"It could not be saved: {cause}"
             )
-            copy_rows(RunEntry, ENTRY_COLUMNS, [row])
+            batch.write()
             return
         middle = len(decisions) // 2
         _save(run, decisions[:middle], plans)
@@ -289,103 +347,64 @@ def _write(
     plans: Mapping[str, str] | None,
 ) -> None:
     now = timezone.now()
-    batch = Batch()
-    moved = (
-        {str(e.id): why for e, one in decisions if (why := _moved(e, one, plans))}
-        if plans is not None
-        else {}
-    )
-    made = {
-        str(entry.id): uuid7()
+    moved = {}
+    if plans is not None:
+        moved = {str(entry.id): why for entry, one in decisions if (why := _moved(entry, one, plans))}
+    coming = [
+        (str(entry.id), entry, one)
         for entry, one in decisions
         if isinstance(one, (Import, Propose)) and str(entry.id) not in moved
-    }
-    taken = set(made)
+    ]
+    made = dict(zip((external_id for external_id, _, _ in coming), uuid7_texts(len(coming)), strict=True))
+    taken: set[str] = set(made)
     if made and not run.dry_run:
         # Identities first: whoever else may have brought an entry in meanwhile wins, and ours is known already then.
         rows = [
             (
-                uuid7(), run.workspace_id, PROVIDER, run.account_id, str(entry.id),
-                made[str(entry.id)] if isinstance(one, Import) else None,
-                made[str(entry.id)] if isinstance(one, Propose) else None,
+                pk, run.workspace_id, PROVIDER, run.account_id, external_id,
+                made[external_id] if isinstance(one, Import) else None,
+                made[external_id] if isinstance(one, Propose) else None,
                 content_hash(entry), str(entry.user_id), now,
             )
-            for entry, one in decisions
-            if str(entry.id) in made
+            for pk, (external_id, entry, one) in zip(uuid7_texts(len(coming)), coming, strict=True)
         ]  # fmt: skip
         taken = set(copy_rows(SyncLink, LINK_COLUMNS, rows, skip_conflicts=True, returning="external_id"))
-    for entry, one in decisions:
+    batch = Batch(run)
+    for (entry, one), pk in zip(decisions, uuid7_texts(len(decisions)), strict=True):
         external_id = str(entry.id)
-        pk = None if run.dry_run else made.get(external_id)
         if external_id in moved:
-            batch.entries.append(
-                _entry_row(run, entry, Outcome.SKIPPED, Reason.MOVED_SINCE_PREVIEW, moved[external_id])
-            )
+            batch.tell(pk, entry, Outcome.SKIPPED, Reason.MOVED_SINCE_PREVIEW, moved[external_id])
         elif external_id in made and external_id not in taken:
-            batch.entries.append(_entry_row(run, entry, Outcome.SKIPPED, Reason.ALREADY_IMPORTED))
+            batch.tell(pk, entry, Outcome.SKIPPED, Reason.ALREADY_IMPORTED)
         elif isinstance(one, Import):
-            if pk:
+            time_log = None if run.dry_run else made[external_id]
+            if time_log:
                 batch.logs.append(
                     (
-                        pk, run.workspace_id, one.client, one.project, one.work_item, one.activity_type, one.owner,
-                        one.spent_date, one.seconds, one.notes, one.billable, one.hourly_rate, Source.HARVEST.value,
-                        external_id, SyncState.SYNCED.value, "", now, now,
+                        time_log, run.workspace_id, one.client, one.project, one.work_item, one.activity_type,
+                        one.owner, one.spent_date, one.seconds, one.notes, one.billable, one.hourly_rate,
+                        Source.HARVEST.value, external_id, SyncState.SYNCED.value, "", now, now,
                     )
                 )  # fmt: skip
-            batch.entries.append(_entry_row(run, entry, Outcome.IMPORTED, time_log=pk, planned=one))
+            batch.tell(pk, entry, Outcome.IMPORTED, time_log=time_log, planned=one)
         elif isinstance(one, Propose):
-            if pk:
+            proposal = None if run.dry_run else made[external_id]
+            if proposal:
                 batch.proposals.append(
                     (
-                        pk, run.workspace_id, one.client, one.owner, one.activity_type, one.spent_date, one.seconds,
-                        one.notes, one.billable, one.hourly_rate, external_id, ProposalStatus.PENDING.value, now,
+                        proposal, run.workspace_id, one.client, one.owner, one.activity_type, one.spent_date,
+                        one.seconds, one.notes, one.billable, one.hourly_rate, external_id,
+                        ProposalStatus.PENDING.value, now,
                     )
                 )  # fmt: skip
-            batch.entries.append(_entry_row(run, entry, Outcome.PROPOSED, proposal=pk, planned=one))
+            batch.tell(pk, entry, Outcome.PROPOSED, proposal=proposal, planned=one)
         elif isinstance(one, Skip):
             failed = one.reason.value == Reason.SAVE_FAILED
             outcome = Outcome.FAILED if failed else Outcome.SKIPPED
-            batch.entries.append(_entry_row(run, entry, outcome, Reason(one.reason.value), one.detail))
+            batch.tell(pk, entry, outcome, Reason(one.reason.value), one.detail)
         else:
             raise TypeError(f"Not a decision of an import: {one!r}")
-    if batch.logs:
-        copy_rows(TimeLog, LOG_COLUMNS, batch.logs)
-    if batch.proposals:
-        copy_rows(TimeProposal, PROPOSAL_COLUMNS, batch.proposals)
-    copy_rows(RunEntry, ENTRY_COLUMNS, batch.entries)
-    # Checked here rather than at commit, so that a reference that went away meanwhile is one entry's failure.
-    with transaction.get_connection().cursor() as cursor:
-        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        cursor.execute("SET CONSTRAINTS ALL DEFERRED")
-    if batch.logs:
-        time_log_changed.send(
-            sender=TimeLog,
-            workspace_id=run.workspace_id,
-            time_log_ids=[row[0] for row in batch.logs],
-            change="created",
-            origin="sync",
-        )
-
-
-def _entry_row(
-    run: SyncRun,
-    entry: TimeEntryPayload,
-    outcome: Outcome,
-    reason: Reason | None = None,
-    detail: str = "",
-    *,
-    time_log: UUID | None = None,
-    proposal: UUID | None = None,
-    planned: Import | Propose | None = None,
-) -> tuple[Any, ...]:
-    remote = "{}"
-    if outcome in (Outcome.SKIPPED, Outcome.FAILED) and reason != Reason.ALREADY_IMPORTED:
-        remote = _json_of(entry)
-    return (
-        uuid7(), run.workspace_id, run.id, str(entry.id), outcome.value, reason.value if reason else "", detail,
-        time_log, proposal, entry.spent_date, _kept_hours(entry.hours), entry.notes[:NOTES_KEPT], remote,
-        _plan_of(entry, planned) if planned is not None and run.dry_run else None,
-    )  # fmt: skip
+    batch.write()
 
 
 def _plan_of(entry: TimeEntryPayload, one: Import | Propose) -> str:

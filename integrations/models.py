@@ -6,7 +6,7 @@ from django.conf import settings
 from django.db import models
 from django.utils import timezone
 
-from accounts.tenancy import TenantForeignKey, TenantModel, TenantOneToOneField
+from accounts.tenancy import TenantChild, TenantForeignKey, TenantModel, TenantOneToOneField
 from inbound.models import TimeProposal
 from integrations.fields import EncryptedTextField
 from timelogs.models import TimeLog
@@ -197,7 +197,7 @@ class Reason(models.TextChoices):
     HARVEST_ERROR = "harvest_error", "Harvest API error"
 
 
-class SyncLink(TenantModel):
+class SyncLink(TenantChild):
     """The identity of a remote entry in this workspace, and what it became here: a time log, or a proposal.
 
     It outlives runs, connections and deletions. That (provider, account, entry id) is unique in a workspace is what
@@ -233,16 +233,20 @@ class SyncLink(TenantModel):
         return f"{self.provider} {self.account_id}/{self.external_id}"
 
 
-class RunEntry(TenantModel):
+class RunEntry(TenantChild):
     """What became of one remote entry in one run. Unique in its run: a resumed run counts nothing twice."""
 
-    run = TenantForeignKey(SyncRun, on_delete=models.CASCADE, related_name="entries")
+    run = TenantForeignKey(SyncRun, on_delete=models.CASCADE, related_name="entries", db_index=False)
     external_id = models.CharField(max_length=40)
     outcome = models.CharField(max_length=10, choices=Outcome.choices)
     reason = models.CharField(max_length=20, choices=Reason.choices, blank=True)
     detail = models.TextField(blank=True)
-    time_log = TenantForeignKey(TimeLog, on_delete=models.PROTECT, null=True, related_name="+")
-    proposal = TenantForeignKey(TimeProposal, on_delete=models.PROTECT, null=True, related_name="+")
+    time_log = TenantForeignKey(
+        TimeLog, on_delete=models.PROTECT, null=True, related_name="+", db_index=False
+    )
+    proposal = TenantForeignKey(
+        TimeProposal, on_delete=models.PROTECT, null=True, related_name="+", db_index=False
+    )
     spent_date = models.DateField(null=True)
     hours = models.DecimalField(max_digits=12, decimal_places=2, null=True)
     notes = models.TextField(blank=True)
@@ -268,6 +272,11 @@ class RunEntry(TenantModel):
                 fields=["workspace", "time_log"],
                 condition=models.Q(time_log__isnull=False),
                 name="integrations_entry_log",
+            ),
+            models.Index(
+                fields=["workspace", "proposal"],
+                condition=models.Q(proposal__isnull=False),
+                name="integrations_entry_proposal",
             ),
         ]
 

@@ -9,7 +9,7 @@ from django.db import models
 from django.db.models.functions import Upper
 from django.utils import timezone
 
-from accounts.tenancy import TenantForeignKey, TenantModel
+from accounts.tenancy import TenantChild, TenantForeignKey, TenantModel
 from clients.models import Client, Project
 from timelogs.money import cents
 
@@ -77,7 +77,7 @@ class SyncState(models.TextChoices):
     DIFFERS = "differs", "Differs in Harvest"
 
 
-class TimeLog(TenantModel):
+class TimeLog(TenantChild):
     """Time that somebody spent for a client on one day.
 
     seconds: whole seconds. hourly_rate: as it was when the log was made or moved to another activity type.
@@ -85,7 +85,7 @@ class TimeLog(TenantModel):
     and can be neither changed nor deleted. `settled_at` is written by the settlement alone.
     """
 
-    client = TenantForeignKey(Client, on_delete=models.PROTECT, related_name="time_logs")
+    client = TenantForeignKey(Client, on_delete=models.PROTECT, related_name="time_logs", db_index=False)
     project = TenantForeignKey(
         Project, on_delete=models.PROTECT, null=True, blank=True, related_name="time_logs"
     )
@@ -95,7 +95,9 @@ class TimeLog(TenantModel):
     activity_type = TenantForeignKey(
         ActivityType, on_delete=models.PROTECT, null=True, blank=True, related_name="time_logs"
     )
-    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+")
+    owner = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="+", db_index=False
+    )
     spent_date = models.DateField()
     seconds = models.PositiveIntegerField()
     notes = models.TextField(blank=True)
