@@ -52,6 +52,16 @@ def command_of(pid: int) -> str:
         return ""
 
 
+def blocks(pid: int, number: signal.Signals) -> bool:
+    """Whether a process has this signal blocked, as it has while it handles it (Linux only)."""
+    try:
+        status = Path(f"/proc/{pid}/status").read_text()
+    except OSError:
+        return False
+    mask = next((line.split()[1] for line in status.splitlines() if line.startswith("SigBlk:")), "0")
+    return bool(int(mask, 16) >> (number - 1) & 1)
+
+
 def free_port() -> int:
     """A TCP port of 127.0.0.1 that nobody holds at this moment."""
     with socket.socket() as probe:

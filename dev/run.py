@@ -19,7 +19,7 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
-from dev.processes import follow, free_port
+from dev.processes import blocks, follow, free_port
 from dev.services import ServiceError, Services, application_secrets
 from dev.state import CHECKOUT, InUseError, only_one, state_dir, write_pairs
 from dev.supervisor import Program, Supervisor
@@ -123,9 +123,14 @@ def is_ready(port: int) -> bool:
         return False
 
 
-def welcome(port: int, sandbox_port: int | None, sign_in: str, state: Path) -> str:
+def make_was_interrupted() -> bool:
+    """Whether a SIGINT has reached make alone, not its whole group as from a terminal: then it waits for us."""
+    return "MAKELEVEL" in os.environ and blocks(os.getppid(), signal.SIGINT)
+
+
+def welcome(port: int, sandbox_port: int | None, demo: str, state: Path) -> str:
     lines = ["", "Timebridge is up.", "", f"  Open     http://localhost:{port}"]
-    lines += [f"           {line}" for line in sign_in.splitlines()]
+    lines += [f"           {line}" for line in demo.splitlines() if line.startswith("Sign in")]
     if sandbox_port is not None:
         lines.append(f"  Harvest  http://localhost:{sandbox_port}, a sandbox; to connect with a token:")
         lines.append(f"           account {MAIN_ACCOUNT_ID}, token {ADMIN_TOKEN}")
@@ -161,7 +166,7 @@ def run(state: Path) -> None:
             write_pairs(state / "env", {name: environment[name] for name in SHARED if environment.get(name)})
             say("Preparing the database.")
             supervisor.run_to_end([sys.executable, "manage.py", "migrate", "--no-input"])
-            sign_in = supervisor.run_to_end([sys.executable, "manage.py", "demo"])
+            demo = supervisor.run_to_end([sys.executable, "manage.py", "demo"])
             if supervisor.stop_asked:
                 return
             say("Starting web, worker, beat" + (" and the Harvest sandbox." if with_sandbox else "."))
@@ -173,10 +178,11 @@ def run(state: Path) -> None:
 
             supervisor.watch(until=lambda: ready() or time.monotonic() > deadline)
             if ready():
-                say(welcome(port, sandbox_port, sign_in, state))
+                say(welcome(port, sandbox_port, demo, state))
             elif not supervisor.stop_asked:
                 say(f"It is not ready yet, after {READY_SECONDS:g} s; the reason may be in {state / 'logs'}.")
-            supervisor.watch(until=lambda: False)
+            if supervisor.watch(until=make_was_interrupted):
+                say("Stopping.")
 
 
 def main() -> int:

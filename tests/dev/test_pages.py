@@ -61,6 +61,7 @@ def test_failing(page, site):
 
 
 @pytest.mark.e2e
+@pytest.mark.slow
 def test_faults_of_a_page_fail_its_test(browser: Browser, tmp_path: Path) -> None:
     (tmp_path / "conftest.py").write_text("from tests.conftest import *")
     (tmp_path / "test_strict.py").write_text(TESTS)

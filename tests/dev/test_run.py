@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -179,3 +180,22 @@ def is_leader(pid: int, command: str) -> bool:
         return command in said and os.getsid(pid) == pid
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+@pytest.mark.skipif(shutil.which("make") is None, reason="needs make")
+def test_interrupt_that_reaches_make_alone_is_noticed(tmp_path: Path) -> None:
+    code = "import time; from dev.run import make_was_interrupted as asked; print('waiting', flush=True)\n"
+    code += "while not asked(): time.sleep(0.05)\nprint('noticed', flush=True)"
+    (tmp_path / "wait.py").write_text(code)
+    (tmp_path / "Makefile").write_text(
+        f"run:\n\t@PYTHONPATH={CHECKOUT} exec {sys.executable} {tmp_path}/wait.py\n"
+    )
+    make = subprocess.Popen(
+        ["make", "-C", tmp_path, "run"], stdout=subprocess.PIPE, text=True, start_new_session=True
+    )
+    with make:
+        assert make.stdout is not None
+        while make.stdout.readline() != "waiting\n":
+            assert make.poll() is None
+        make.send_signal(signal.SIGINT)
+        assert make.stdout.readline() == "noticed\n"
