@@ -48,6 +48,7 @@ from timelogs.selectors import (
 
 NEWEST = ("-spent_date", "-id")
 PAGE = 100
+LOGS = 50  # fewer: the page has the choices of two forms too
 CHANGED = "time-logs-changed"  # the totals listen for it
 ADDED = "time-logs-added"  # the list does
 
@@ -67,7 +68,7 @@ def time_logs(request: WorkspaceRequest) -> HttpResponse:
     }
     if request.htmx.target == "totals":
         return render(request, "timelogs/_totals.html", context)
-    page = keyset.page(logs, order=NEWEST, cursor=request.GET.get("cursor"), size=PAGE)
+    page = keyset.page(logs, order=NEWEST, cursor=request.GET.get("cursor"), size=LOGS)
     context |= {"page": page, "spans": _spans(workspace.today())}
     if request.htmx.target == "list":
         response = render(request, "timelogs/_list.html", context | {"piece": True})
@@ -99,7 +100,7 @@ def places(request: WorkspaceRequest) -> HttpResponse:
 @workspace_page
 def deleted_time_logs(request: WorkspaceRequest) -> HttpResponse:
     logs = time_logs_of(request.tenancy.workspace, deleted=True)
-    page = keyset.page(logs, order=NEWEST, cursor=request.GET.get("cursor"), size=PAGE)
+    page = keyset.page(logs, order=NEWEST, cursor=request.GET.get("cursor"), size=LOGS)
     return render(request, "timelogs/deleted.html", {"page": page})
 
 
