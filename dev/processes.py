@@ -10,7 +10,7 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 PR_SET_PDEATHSIG = 1
@@ -60,6 +60,14 @@ def blocks(pid: int, number: signal.Signals) -> bool:
         return False
     mask = next((line.split()[1] for line in status.splitlines() if line.startswith("SigBlk:")), "0")
     return bool(int(mask, 16) >> (number - 1) & 1)
+
+
+def without_proxy(environment: Mapping[str, str]) -> dict[str, str]:
+    """The variables that keep requests to this machine from a proxy, whatever else goes through it."""
+    return {
+        name: ",".join(filter(None, (environment.get(name), "localhost,127.0.0.1")))
+        for name in ("NO_PROXY", "no_proxy")
+    }
 
 
 def free_port() -> int:

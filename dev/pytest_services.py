@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import pytest
 
+from dev.processes import without_proxy
 from dev.services import temporary_services
 
 
@@ -24,6 +25,7 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
     if worker is None:
         stack = contextlib.ExitStack()
         early_config.add_cleanup(stack.close)
+        os.environ.update(without_proxy(os.environ))
         os.environ.update(stack.enter_context(temporary_services(os.environ)).environment)
     else:
         number = int(worker.removeprefix("gw")) + 1

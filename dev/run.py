@@ -19,14 +19,13 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 
-from dev.processes import blocks, follow, free_port
+from dev.processes import blocks, follow, free_port, without_proxy
 from dev.services import ServiceError, Services, application_secrets
 from dev.state import CHECKOUT, InUseError, only_one, state_dir, write_pairs
 from dev.supervisor import Program, Supervisor
 from harvest.sandbox import ADMIN_TOKEN, CLIENT_ID, CLIENT_SECRET, MAIN_ACCOUNT_ID
 
 READY_SECONDS = 90.0
-LOCAL = "localhost,127.0.0.1"
 # What manage.py needs to know of a run, besides what the person's own shell says.
 SHARED = (
     *("DATABASE_URL", "REDIS_URL", "SECRET_KEY", "FIELD_KEYS", "TIMEBRIDGE_ENV", "DEMO", "EMAIL_URL", "PORT"),
@@ -148,8 +147,7 @@ def run(state: Path) -> None:
         environment = application_secrets(state) | {"TIMEBRIDGE_ENV": "development", "DEMO": "1"} | os.environ
         environment |= {"PORT": str(port), "PYTHONUNBUFFERED": "1"}
         environment |= harvest_environment(os.environ, sandbox_port)
-        for name in ("NO_PROXY", "no_proxy"):
-            environment[name] = ",".join(filter(None, (os.environ.get(name), LOCAL)))
+        environment |= without_proxy(os.environ)
         supervisor = Supervisor(
             programs(state, port, sandbox_port),
             services.servers,
