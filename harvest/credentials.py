@@ -249,6 +249,7 @@ def open_with(
         user_agent=settings.HARVEST_USER_AGENT,
         patience=patience,
         on_wait=on_wait,
+        page_size=settings.HARVEST_PAGE_SIZE,
     )
 
 

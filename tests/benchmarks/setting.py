@@ -1,6 +1,6 @@
 """What every measurement needs: servers of its own, a large Harvest in a process of its own, a connected workspace.
 
-A measurement is a script: `.venv/bin/python -m tests.benchmarks.import_speed`. It prints figures and ratios, and asserts
+A measurement is a script, as `.venv/bin/python -m tests.benchmarks.import_speed`. It prints figures and ratios and asserts
 nothing: this machine's seconds are nobody else's.
 """
 

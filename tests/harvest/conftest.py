@@ -60,9 +60,16 @@ class Studio:
     def scope(self) -> Any:
         return tenant_scope(self.workspace_id)
 
-    def add_entry(self, project: str, task: str, on: date | str, hours: str, notes: str = "", **more: Any) -> int:
+    def add_entry(
+        self, project: str, task: str, on: date | str, hours: str, notes: str = "", **more: Any
+    ) -> int:
         return self.sandbox.account.add_entry(
-            project=self.harvest[project], task=self.harvest[task], spent_on=on, hours=hours, notes=notes, **more
+            project=self.harvest[project],
+            task=self.harvest[task],
+            spent_on=on,
+            hours=hours,
+            notes=notes,
+            **more,
         )
 
     def map(self, kind: str, pairs: dict[str, Any]) -> None:
@@ -73,7 +80,8 @@ class Studio:
                 connection=self.connection,
                 kind=KINDS[kind],
                 changes=[
-                    Change(str(self.harvest[name]), target.pk if target else None) for name, target in pairs.items()
+                    Change(str(self.harvest[name]), target.pk if target else None)
+                    for name, target in pairs.items()
                 ],
                 by=self.admin.user,
             )
@@ -81,7 +89,9 @@ class Studio:
     def refresh(self) -> None:
         refresh_catalogue(self.admin.workspace, self.connection)
 
-    def import_window(self, first: date | str = "2026-06-01", last: date | str = "2026-06-12", **more: Any) -> SyncRun:
+    def import_window(
+        self, first: date | str = "2026-06-01", last: date | str = "2026-06-12", **more: Any
+    ) -> SyncRun:
         """Start an import and work on it here, as the worker would."""
         run = self.start(first, last, **more)
         execute_run(workspace_id=self.workspace_id, run_id=run.id)
@@ -117,7 +127,10 @@ class Studio:
 
 def make_admin(plan: str = Plan.PRO, name: str = "Northlight") -> Membership:
     return create_workspace(
-        name=name, email=f"admin-{uuid4().hex[:8]}@northlight.example", password="correct horse battery", plan=plan
+        name=name,
+        email=f"admin-{uuid4().hex[:8]}@northlight.example",
+        password="correct horse battery",
+        plan=plan,
     )
 
 
@@ -135,24 +148,30 @@ def studio(db: None, sandbox: Sandbox) -> Studio:
     return build_studio(sandbox)
 
 
-def build_studio(sandbox: Sandbox) -> Studio:
+def furnish(sandbox: Sandbox) -> dict[str, int]:
+    """Two clients in Harvest with projects, three tasks; their ids by name."""
     account = sandbox.account
+    ids = {name: account.add_client(name) for name in ("Acme", "Birch")}
+    ids["Website"] = account.add_project(ids["Acme"], "Website", "ACME-1")
+    ids["App"] = account.add_project(ids["Birch"], "App")
+    ids["Loose"] = account.add_project(ids["Acme"], "Loose ends")
+    ids |= {name: account.add_task(name) for name in ("Design", "Code", "Admin")}
+    ids["Ada"] = account.ids("users")[0]
+    return ids
+
+
+def build_studio(sandbox: Sandbox, harvest: dict[str, int] | None = None) -> Studio:
+    """A connected workspace with the same clients, projects and types; `harvest` where Harvest is furnished already."""
+    harvest = harvest or furnish(sandbox)
     admin = make_admin()
-    harvest: dict[str, int] = {}
-    for name in ("Acme", "Birch"):
-        harvest[name] = account.add_client(name)
-    harvest["Website"] = account.add_project(harvest["Acme"], "Website", "ACME-1")
-    harvest["App"] = account.add_project(harvest["Birch"], "App")
-    harvest["Loose"] = account.add_project(harvest["Acme"], "Loose ends")
-    for name in ("Design", "Code", "Admin"):
-        harvest[name] = account.add_task(name)
-    harvest["Ada"] = account.ids("users")[0]
     studio = Studio(sandbox, admin, connect(admin), harvest)
     workspace = admin.workspace
     with studio.scope():
         for name in ("Acme", "Birch"):
             studio.clients[name] = save_client(workspace=workspace, name=name)
-        studio.projects["Website"] = save_project(workspace=workspace, client=studio.clients["Acme"], name="Website")
+        studio.projects["Website"] = save_project(
+            workspace=workspace, client=studio.clients["Acme"], name="Website"
+        )
         studio.projects["App"] = save_project(workspace=workspace, client=studio.clients["Birch"], name="App")
         for name, rate in (("Design", "120.00"), ("Code", "90.50"), ("Admin", "0.00")):
             studio.types[name] = save_activity_type(workspace=workspace, name=name, hourly_rate=Decimal(rate))
