@@ -49,7 +49,8 @@ def check_workspace_values(
 ) -> None:
     """Refuse values that a workspace cannot have."""
     errors: dict[str, list[str]] = {}
-    if timezone is not None and timezone not in zoneinfo.available_timezones():
+    # Some systems list "localtime": this machine's zone, which is no zone of a workspace.
+    if timezone is not None and timezone not in zoneinfo.available_timezones() - {"localtime", "Factory"}:
         errors["timezone"] = ["Choose a time zone by its name, such as Europe/Berlin."]
     if currency is not None and not (len(currency) == 3 and currency.isascii() and currency.isupper()):
         errors["currency"] = ["Give the currency as three capital letters, such as EUR."]

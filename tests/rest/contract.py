@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import json
 import re
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any
 
 from django.http import HttpResponse
@@ -28,6 +29,12 @@ def templates() -> list[tuple[re.Pattern[str], str]]:
     """Each path of the document as a pattern, those without parameters first."""
     paths = sorted(document()["paths"], key=lambda path: path.count("{"))
     return [(re.compile(re.sub(r"\{\w+\}", "[^/]+", path) + r"\Z"), path) for path in paths]
+
+
+@cache
+def validator(schema: str) -> Draft202012Validator:
+    whole = {**json.loads(schema), "components": strict_document()["components"]}
+    return Draft202012Validator(whole, format_checker=FormatChecker())
 
 
 def operation_of(method: str, path: str) -> dict[str, Any] | None:
@@ -59,11 +66,10 @@ def check(method: str, path: str, response: HttpResponse) -> None:
         return
     media_type = response.headers["Content-Type"].partition(";")[0]
     assert media_type in content, f"{where}: {media_type} is not in the document"
-    schema = {**content[media_type]["schema"], "components": strict_document()["components"]}
     body = response.json()
     errors = [
         f"{'/'.join(map(str, error.absolute_path))}: {error.message}"
-        for error in Draft202012Validator(schema, format_checker=FormatChecker()).iter_errors(body)
+        for error in validator(json.dumps(content[media_type]["schema"])).iter_errors(body)
     ]
     assert not errors, f"{where}: {errors} in {body}"
     if response.status_code >= 400:

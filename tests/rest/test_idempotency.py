@@ -110,7 +110,7 @@ class TestInOneTransaction:
         first = api.post("api-keys/", {"name": "Script"}, headers=KEY).json()
         assert api.post("api-keys/", {"name": "Script"}, headers=KEY).json() == first
         (record,) = records(admin)
-        marker, prefix, secret = first["key"].split("_", 2)
+        _marker, prefix, secret = first["key"].split("_", 2)
         assert len(bytes(record.body)) > 100
         assert secret.encode() not in bytes(record.body)
         assert prefix.encode() not in bytes(record.body)
