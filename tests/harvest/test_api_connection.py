@@ -238,7 +238,7 @@ def test_last_auto_sync_is_the_newest_automated_run(studio: Studio) -> None:
     assert Api(studio.admin).get(CONNECTION).json()["last_auto_sync"]["id"] == str(run.id)
 
 
-# --- Who may ---------------------------------------------------------------------------------------------------------
+# --- Who may -------------------------------------------------------------------------------------------------
 HARVEST = "integrations/harvest/"
 WRITES = [
     ("PUT", "connection/", GOOD),
@@ -291,6 +291,7 @@ def test_designers_write_and_read_only_keys_do_not(studio: Studio) -> None:
 
 
 def test_plan_free_may_look_and_disconnect(studio: Studio) -> None:
+    run = studio.import_window()
     set_plan(studio.admin, Plan.FREE)
     api = Api(studio.admin)
     studio.sandbox.forget_requests()
@@ -302,6 +303,8 @@ def test_plan_free_may_look_and_disconnect(studio: Studio) -> None:
     card = api.get("integrations/").json()[0]
     assert (card["available"], card["connected"]) == (False, True)
     assert "Pro plan" in card["detail"]
+    assert api.post(f"{HARVEST}runs/{run.id}/apply/").json()["type"] == "plan-required"
+    assert api.post(f"{HARVEST}runs/{run.id}/undo/").status_code == 200
     assert studio.sandbox.seen() == []
     assert api.delete(HARVEST + "connection/").status_code == 204
 
