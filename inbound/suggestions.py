@@ -11,6 +11,11 @@ from rapidfuzz import fuzz, process, utils
 
 MOST = 5
 KEY_NAMED, TITLE_EQUAL, MOST_LIKE, LEAST_LIKE = 1.0, 0.95, 0.9, 0.5
+# Scripts written without spaces (Thai to Khmer, kana, ideographs), and Hangul, part words by themselves.
+LETTER = (
+    "[^\\W\u0e00-\u0eff\u1000-\u109f\u1100-\u11ff\u1780-\u17ff"
+    "\u3040-\u31ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff\U00020000-\U0003ffff]"
+)
 LONGEST_LINE = 500  # characters of the notes' first line that are compared with titles
 
 
@@ -40,14 +45,14 @@ class Candidates:
     def __init__(self, items: Sequence[Candidate]) -> None:
         self.items = items
         self.open = [item for item in items if not item.done]
-        self.titles = [utils.default_process(item.title) for item in self.open]
+        self.titles = [_plain(item.title) for item in self.open]
 
     def suggest(self, notes: str) -> list[Suggestion]:
         """At most five, best first; keys in the order in which the notes name them."""
         found: dict[UUID, Suggestion] = {}
         for _, item in sorted(self._named(notes), key=lambda pair: pair[0]):
             found[item.id] = Suggestion(item.id, item.key, item.title, KEY_NAMED)
-        line = utils.default_process(notes.strip().partition("\n")[0][:LONGEST_LINE])
+        line = _plain(notes.strip().partition("\n")[0][:LONGEST_LINE])
         if line:
             like = process.extract(
                 line,
@@ -75,6 +80,11 @@ class Candidates:
         return named
 
 
+def _plain(text: str) -> str:
+    """For comparing: case, punctuation and runs of space aside."""
+    return " ".join(utils.default_process(text).split())
+
+
 def _whole_word(key: str) -> str:
     """ACME-12, but not in XACME-12, PRE-ACME-12, ACME-123 or ACME-12.5; yes in ACME-12-fix-header."""
-    return rf"(?<![^\W_])(?<![^\W_]-){re.escape(key)}(?![^\W_])(?![-.]\d)"
+    return rf"(?<!{LETTER})(?<!{LETTER}-){re.escape(key)}(?!{LETTER})(?![-.]\d)"
