@@ -196,3 +196,28 @@ class AuditEvent(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.action} {self.target}".strip()
+
+
+class Notice(TenantModel):
+    """Something that one person is told, once an incident: what happened, and where to put it right.
+
+    remedy: the words of a button; remedy_path: the page of this site where it leads.
+    """
+
+    user = models.ForeignKey(User, on_delete=models.CASCADE, related_name="+")
+    incident = models.CharField(max_length=120)
+    title = models.CharField(max_length=200)
+    text = models.TextField()
+    remedy = models.CharField(max_length=60, blank=True)
+    remedy_path = models.CharField(max_length=200, blank=True)
+    created_at = models.DateTimeField(default=utc_now, editable=False)
+    read_at = models.DateTimeField(null=True, editable=False)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["workspace", "user", "incident"], name="accounts_notice_once")
+        ]
+        indexes = [models.Index(fields=["workspace", "user", "-created_at"], name="accounts_notice_newest")]
+
+    def __str__(self) -> str:
+        return self.title

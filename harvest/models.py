@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.db import models
+from django.utils import timezone
 
 from accounts.tenancy import TenantForeignKey, TenantModel
 from clients.models import Client, Project
+from integrations.fields import EncryptedTextField
 from timelogs.models import ActivityType
 
 
@@ -129,3 +131,29 @@ class RememberedSkip(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.external_id} of {self.spent_date}"
+
+
+class Consent(TenantModel):
+    """One person's way to Harvest's consent page and back, good for ten minutes and for one return.
+
+    browser: a hash of the mark that their browser's session holds; '' where an API key asked, which has no browser.
+    Where the person must still choose an account, the tokens that Harvest gave wait here, with the accounts to choose
+    from ([[id, name], ...]).
+    """
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    browser = models.CharField(max_length=64, blank=True)
+    redirect_uri = models.CharField(max_length=500)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    used_at = models.DateTimeField(null=True)
+    access_token = EncryptedTextField(blank=True)
+    refresh_token = EncryptedTextField(blank=True)
+    lifetime_seconds = models.PositiveIntegerField(null=True)
+    received_at = models.DateTimeField(null=True)
+    accounts = models.JSONField(default=list)
+
+    class Meta:
+        indexes = [models.Index(fields=["created_at"], name="harvest_consent_age")]
+
+    def __str__(self) -> str:
+        return f"{self.user_id} at {self.created_at:%Y-%m-%d %H:%M}"

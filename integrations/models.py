@@ -40,6 +40,10 @@ class Connection(TenantModel):
 
     remote_user_* describe the person whose token it is and remote_role their role in Harvest (administrator, manager,
     member); `sees_all` is whether that token reads everybody's time.
+    An OAuth token is renewed from `token_renew_at` on, well before `token_expires_at`: by one worker, who says in
+    `renewing_until` how long the others wait for it, and after a failure not before `renew_not_before`.
+    watermark_at: the connection's data is complete up to then. night_on: the last night (a date in UTC) for which an
+    automated sync was started, or that there was no need for.
     """
 
     provider = models.CharField(max_length=20, default="harvest")
@@ -53,6 +57,9 @@ class Connection(TenantModel):
     access_token = EncryptedTextField(blank=True)
     refresh_token = EncryptedTextField(blank=True)
     token_expires_at = models.DateTimeField(null=True)
+    token_renew_at = models.DateTimeField(null=True)
+    renewing_until = models.DateTimeField(null=True)
+    renew_not_before = models.DateTimeField(null=True)
     remote_user_id = models.CharField(max_length=40, blank=True)
     remote_user_name = models.CharField(max_length=200, blank=True)
     remote_user_email = models.CharField(max_length=254, blank=True)
@@ -70,6 +77,7 @@ class Connection(TenantModel):
     default_task = models.CharField(max_length=40, blank=True)
     catalogue_read_at = models.DateTimeField(null=True)
     watermark_at = models.DateTimeField(null=True)
+    night_on = models.DateField(null=True)
 
     class Meta:
         constraints = [
@@ -78,6 +86,19 @@ class Connection(TenantModel):
                 condition=~models.Q(status=ConnectionStatus.NOT_CONNECTED)
                 | models.Q(access_token="", refresh_token=""),
                 name="integrations_connection_forgets",
+            ),
+        ]
+        # What the sweeps look for over all workspaces: nights not yet done, oldest success first; tokens to renew.
+        indexes = [
+            models.Index(
+                fields=["watermark_at", "id"],
+                condition=models.Q(status=ConnectionStatus.CONNECTED, auto_sync=True),
+                name="integrations_connection_nights",
+            ),
+            models.Index(
+                fields=["token_renew_at"],
+                condition=models.Q(status=ConnectionStatus.CONNECTED, token_renew_at__isnull=False),
+                name="integrations_connection_renew",
             ),
         ]
 
