@@ -64,6 +64,8 @@ class TimeLogForm(forms.Form):
     ) -> None:
         self.workspace, self.by, self.log = workspace, by, log
         super().__init__(data, initial=self._initial(), auto_id=f"id_{log.id.hex}_%s" if log else "id_log_%s")
+        if log is not None:  # the row is another one now: who edits by keyboard goes on in it
+            self.fields["place"].widget.attrs["autofocus"] = True
         self.types = {str(one.id): one for one in choosable_activity_types(workspace)}
         self._choose("activity_type", [("", "None"), *((id, one.name) for id, one in self.types.items())])
         first = [] if log else [("", "As the activity type")]

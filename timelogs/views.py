@@ -144,7 +144,7 @@ def edit_time_log(request: WorkspaceRequest, id: UUID) -> HttpResponse:
     revised = _submit(form, services.revise_time_log, log=log, by=tenancy.membership)
     if revised is None:
         name = "timelogs/_edit_row.html" if request.htmx else "timelogs/edit.html"
-        return render(request, name, {"form": form, "log": log}, status=form_status(form))
+        return _in_place(render(request, name, {"form": form, "log": log}, status=form_status(form)))
     if not request.htmx:
         notify(request, "Saved.")
         return redirect(back(request, reverse("time-logs")))
@@ -180,7 +180,12 @@ def _log(request: WorkspaceRequest, id: UUID) -> TimeLog:
 
 
 def _row(request: WorkspaceRequest, log: TimeLog) -> HttpResponse:
-    return render(request, "timelogs/_row.html", {"log": log, "focus": True})
+    return _in_place(render(request, "timelogs/_row.html", {"log": log, "focus": True}))
+
+
+def _in_place(response: HttpResponse) -> HttpResponse:
+    """A piece for the row it came from: the list's address stays."""
+    return push_url(response, False)
 
 
 def _submit(form: TimeLogForm, service: Any, **values: Any) -> TimeLog | None:
