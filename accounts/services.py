@@ -142,9 +142,15 @@ def find_or_add_user(
 
 
 def add_member(
-    *, workspace: Workspace, email: str, name: str = "", role: str = Role.MEMBER, actor: User | None
+    *,
+    workspace: Workspace,
+    email: str,
+    name: str = "",
+    role: str = Role.MEMBER,
+    actor: User | None,
+    tell: bool = True,
 ) -> Membership:
-    """Add a person to the workspace; they are a member from then on, and told so by e-mail. Raises Invalid."""
+    """Add a person to the workspace; a member from then on, and told so by e-mail if `tell`. Raises Invalid."""
     email = check_email(email)
     check_role(role)
     user = find_or_add_user(email=email, name=name)
@@ -152,7 +158,8 @@ def add_member(
         raise Invalid({"email": ["This person is already a member."]})
     membership = Membership.objects.create(workspace=workspace, user=user, role=role)
     record_audit(workspace=workspace, actor=actor, action="member.added", target=email, role=role)
-    invite(workspace=workspace, user=user, actor=actor)
+    if tell:
+        invite(workspace=workspace, user=user, actor=actor)
     return membership
 
 

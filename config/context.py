@@ -27,7 +27,7 @@ def frame(request: HttpRequest) -> dict[str, Any]:
         # Called by the frame alone: a fragment of a page asks the database for none of it.
         "inbound_count": lambda: _waiting(tenancy) if tenancy else 0,
         "integrations_url": _integrations_url,
-        "demo": {"email": EMAIL, "password": PASSWORD} if settings.DEMO else None,
+        "demo": {"email": EMAIL, "password": PASSWORD, "mail": settings.MAIL_DIR} if settings.DEMO else None,
     }
 
 

@@ -72,7 +72,9 @@ def ensure_demo() -> bool:
 def _furnish(admin: Membership) -> None:
     workspace = admin.workspace
     for name, email, role in TEAM:
-        member = add_member(workspace=workspace, email=email, name=name, role=role, actor=admin.user)
+        member = add_member(
+            workspace=workspace, email=email, name=name, role=role, actor=admin.user, tell=False
+        )
         member.user.set_password(PASSWORD)
         member.user.save(update_fields=["password"])
     clients = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from csp.constants import NONE, SELF
 
-from config.env import BASE_DIR, PRODUCTION, env, secret
+from config.env import BASE_DIR, PRODUCTION, STATE_DIR, env, secret
 
 # --- Core ------------------------------------------------------------------------------------------------------------
 DEBUG: bool = env.bool("DEBUG", False)
@@ -26,6 +26,8 @@ WSGI_APPLICATION = "config.wsgi.application"
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LANGUAGE_CODE = "en-gb"
 USE_I18N = False
+# A page of mapping tables sends every row where there is no JavaScript.
+DATA_UPLOAD_MAX_NUMBER_FIELDS = 25_000
 USE_TZ = True
 TIME_ZONE = "UTC"
 
@@ -170,13 +172,18 @@ CONTENT_SECURITY_POLICY = {
 }
 
 # --- Mail ------------------------------------------------------------------------------------------------------------
-vars().update(env.email_url("EMAIL_URL", default="consolemail://"))
+EMAIL_URL: str = env.str("EMAIL_URL", "")
+vars().update(env.email_url_config(EMAIL_URL or "consolemail://"))
+EMAIL_TIMEOUT = 10
+# A demo of one's own machine keeps its mail there and shows it at /mail/ (config/mail.py).
+MAIL_DIR = STATE_DIR / "mail" if DEMO and not PRODUCTION and not EMAIL_URL else None
+if MAIL_DIR:
+    EMAIL_BACKEND = "config.mail.KeepingBackend"
 DEFAULT_FROM_EMAIL = env.str("DEFAULT_FROM_EMAIL", "Timebridge <no-reply@localhost>")
 
 # --- Static files ----------------------------------------------------------------------------------------------------
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
-STATICFILES_DIRS = [BASE_DIR / "config" / "static"]
 WHITENOISE_USE_FINDERS = not PRODUCTION
 WHITENOISE_AUTOREFRESH = not PRODUCTION
 STORAGES = {

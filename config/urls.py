@@ -2,13 +2,15 @@
 
 from django.urls import include, path
 
-from config import health, views
+from config import health, mail, views
 
 urlpatterns = [
     path("healthz", health.healthz),
     path("readyz", health.readyz),
     path("metrics", health.metrics),
     path("", views.home, name="home"),
+    path("mail/", mail.mail_list, name="mail-list"),
+    path("mail/<uuid:id>/", mail.mail, name="mail"),
     path("", include("accounts.urls")),
     path("", include("clients.urls")),
     path("", include("timelogs.urls")),

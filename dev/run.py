@@ -129,7 +129,7 @@ def make_was_interrupted() -> bool:
 
 def welcome(port: int, sandbox_port: int | None, demo: str, state: Path) -> str:
     lines = ["", "Timebridge is up.", "", f"  Open     http://localhost:{port}"]
-    lines += [f"           {line}" for line in demo.splitlines() if line.startswith("Sign in")]
+    lines += [f"           {line}" for line in demo.splitlines() if line.startswith(("Sign in", "Mail "))]
     if sandbox_port is not None:
         lines.append(f"  Harvest  http://localhost:{sandbox_port}, a sandbox; to connect with a token:")
         lines.append(f"           account {MAIN_ACCOUNT_ID}, token {ADMIN_TOKEN}")
