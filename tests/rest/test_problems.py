@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import Any
 
 import pytest
-from django.db import IntegrityError
+from django.db import IntegrityError, connection
 from django.test import Client
 
 from accounts.models import Membership
 from accounts.rest.problems import flatten
+from accounts.tenancy import tenant_scope
+from clients import services
 from config.wsgi import Utf8Request, application
-from tests.factories import make_client, make_key
+from tests.factories import make_client, make_key, make_workspace
 from tests.rest.client import Api
 
 pytestmark = pytest.mark.django_db
@@ -139,8 +142,9 @@ def test_body_beyond_the_limit_is_413(admin: Membership, settings: Any) -> None:
     assert problem(response)["type"] == "content-too-large"
 
 
-def test_thousands_of_query_parameters_are_a_400(admin: Membership) -> None:
-    response = Api(admin).get("/api/v1/clients/?" + "&".join(f"x{number}=1" for number in range(2000)))
+def test_more_query_parameters_than_the_limit_are_a_400(admin: Membership, settings: Any) -> None:
+    most = settings.DATA_UPLOAD_MAX_NUMBER_FIELDS
+    response = Api(admin).get("/api/v1/clients/?" + "&".join(["x=1"] * (most + 1)))
     assert response.status_code == 400
     assert problem(response)["type"] == "malformed-request"
 
@@ -205,3 +209,31 @@ def test_nested_errors_are_named_by_their_path() -> None:
     }
     assert flatten(["Plain."]) == {"detail": ["Plain."]}
     assert flatten({"ids": {0: ["Bad."]}}) == {"ids.0": ["Bad."]}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_row_that_vanishes_meanwhile_is_a_409_and_nothing_is_saved(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reference is checked when the transaction ends: by then another request has deleted the client."""
+    admin = make_workspace()
+    client = make_client(admin.workspace)
+    save_project = services.save_project
+
+    def delete_client() -> None:
+        with tenant_scope(admin.workspace_id):
+            client.delete()
+        connection.close()
+
+    def save_then_lose_the_client(**values: Any) -> Any:
+        project = save_project(**values)
+        other = threading.Thread(target=delete_client)
+        other.start()
+        other.join(30)
+        return project
+
+    monkeypatch.setattr(services, "save_project", save_then_lose_the_client)
+    api = Api(admin)
+    response = api.post("projects/", {"client": str(client.id), "name": "Site"})
+    assert response.status_code == 409
+    assert problem(response)["type"] == "conflict"
+    assert api.get("projects/").json()["results"] == []
+    assert api.get("clients/").json()["results"] == []
