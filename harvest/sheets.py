@@ -54,20 +54,24 @@ class Labels(Generic[Id]):
     """
 
     def __init__(self, things: Iterable[tuple[Id, str, Sequence[str]]]) -> None:
-        forms = {pk: _longer_and_longer(name, hints) for pk, name, hints in things}
-        counts: Counter[str] = Counter(_fold(form) for found in forms.values() for form in found)
-        self._shared = {form for form, count in counts.items() if count > 1}
+        forms = {
+            pk: [(form, form.casefold()) for form in _longer_and_longer(name, hints)]
+            for pk, name, hints in things
+        }
+        counts = Counter(folded for found in forms.values() for _, folded in found)
+        self._shared = {folded for folded, count in counts.items() if count > 1}
         self._text: dict[Id, str] = {}
         self._ids: dict[str, Id] = {}
         for pk, found in forms.items():
-            alone = [form for form in found if _fold(form) not in self._shared]
+            alone = [(form, folded) for form, folded in found if folded not in self._shared]
             number = 1
             while not alone:
-                numbered = f"{found[-1]} · {number}"
-                alone = [numbered] if _fold(numbered) not in {*counts, *self._ids} else []
+                numbered = f"{found[-1][0]} · {number}"
+                free = numbered.casefold() not in counts and numbered.casefold() not in self._ids
+                alone = [(numbered, numbered.casefold())] if free else []
                 number += 1
-            self._text[pk] = alone[0]
-            self._ids.update((_fold(form), pk) for form in alone)
+            self._text[pk] = alone[0][0]
+            self._ids.update((folded, pk) for _, folded in alone)
 
     def text(self, pk: Id | None) -> str:
         return self._text.get(pk, "") if pk else ""
@@ -138,6 +142,17 @@ class Sheet:
     @property
     def unmapped(self) -> int:
         return len(self.lines) - self.mapped
+
+    @property
+    def missing(self) -> list[str]:
+        """The active items with nothing saved and nothing typed: what *Create and map* would make here."""
+        if self.kind.slug == "people":
+            return []
+        return [
+            line.row.harvest_id
+            for line in self.lines
+            if line.row.active and not line.settled and not line.text
+        ]
 
     @property
     def errors(self) -> int:

@@ -6,9 +6,11 @@ so outside any transaction and open the workspace's scope for what they read and
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+from django.db.models.functions import Coalesce
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -35,24 +37,27 @@ from accounts.pages import (
     workspace_page,
 )
 from accounts.tenancy import tenant_scope
+from clients.selectors import clients_of, projects_of
 from harvest import credentials
 from harvest.catalogue import is_stale, refresh_catalogue
 from harvest.credentials import WITHDRAW_URL, connection_of, live_connection
 from harvest.forms import ConnectForm, WindowForm
-from harvest.importing import checked_window, start_apply, start_import, start_incoming
+from harvest.importing import EARLIEST, checked_window, start_apply, start_import, start_incoming
 from harvest.incoming import incoming
-from harvest.mappings import KINDS
+from harvest.mappings import KINDS, create_missing
 from harvest.models import HarvestItem
-from harvest.results import Result, remedy_of, results_of
+from harvest.results import Link, Result, remedy_of, results_of
 from harvest.sheets import Sheets, load_sheets
 from harvest.undo import undo_run
-from integrations.models import Connection, ConnectionStatus, Outcome, Reason, SyncRun
-from integrations.runs import entries_of, runs_of
+from integrations.models import Connection, ConnectionStatus, Outcome, Reason, RunEntry, SyncRun
+from integrations.runs import amounts_by_client, entries_of, runs_of
 
 NEWEST = ("-id",)
+LATEST_DAY = ("-on", "-id")
 RUNS = 10  # of the history at once
 ENTRIES = 100  # of a run's page
 PEEK = 50  # of a group that is opened in place
+NAMED = 5  # of what was created
 KEPT = 200  # of what an undo leaves are listed
 RUNS_CHANGED = "runs-changed"  # the history listens for it
 
@@ -92,7 +97,7 @@ def _page(
         context |= _mappings(request, connection, sheets)
         context |= {
             "window": WindowForm(initial={"from": first, "to": last}),
-            "result": _result(newest) if newest else None,
+            **_shown(newest),
         }
     return render(request, "harvest/harvest.html", context | more, status=status)
 
@@ -118,6 +123,16 @@ def _history(request: WorkspaceRequest) -> dict[str, Any]:
 
 def _result(run: SyncRun) -> Result:
     return results_of([run])[0]
+
+
+def _shown(run: SyncRun | None) -> dict[str, Any]:
+    """A run with what it came to, and of a finished preview the amounts."""
+    if run is None:
+        return {"result": None}
+    return {
+        "result": _result(run),
+        "amounts": amounts_by_client(run) if run.dry_run and not run.live else None,
+    }
 
 
 # --- Connection ------------------------------------------------------------------------------------------------------
@@ -204,7 +219,8 @@ def _mappings(
         "unmapped_first": request.GET.get("unmapped") == "first",
         "filter": request.GET.get("filter", "")[:200],
         "stale": is_stale(connection) and connection.connected,
-        "incoming": incoming(connection),
+        "incoming": (waiting := incoming(connection)),
+        "incoming_hours": f"{waiting.hours.normalize():,f}",
         **more,
     }
 
@@ -212,13 +228,16 @@ def _mappings(
 @require_POST
 @managers_only
 def mappings(request: WorkspaceRequest) -> HttpResponse:
-    """Save all tables, or fill one in by name. `do`: save, suggest:TABLE."""
+    """Save all tables, fill one in by name, or make what is missing. `do`: save, suggest:TABLE, create:TABLE[:ID]."""
     workspace = request.tenancy.workspace
     credentials.check_plan(workspace)
     connection = live_connection(workspace)
     sheets = load_sheets(workspace, connection)
     sheets.take(request.POST.dict())
-    verb, _, slug = request.POST.get("do", "save").partition(":")
+    verb, _, rest = request.POST.get("do", "save").partition(":")
+    slug, _, harvest_id = rest.partition(":")
+    if verb == "create" and slug in KINDS:
+        return _create(request, connection, sheets, slug, harvest_id)
     if verb == "suggest" and slug in KINDS:
         found = sheets.suggest(slug, workspace)
         title = KINDS[slug].title.lower()
@@ -236,6 +255,30 @@ def mappings(request: WorkspaceRequest) -> HttpResponse:
         return redirect(_at_tab(request))
     fresh = load_sheets(workspace, connection)
     return _sheets_page(request, connection, fresh, said=saved.words, tone="good")
+
+
+def _create(
+    request: WorkspaceRequest, connection: Connection, sheets: Sheets, slug: str, harvest_id: str
+) -> HttpResponse:
+    """Make one item here, or all that are missing, and map them. What is typed in other rows stays, unsaved."""
+    workspace = request.tenancy.workspace
+    wanted = [harvest_id] if harvest_id else sheets.by_slug[slug].missing
+    made = create_missing(
+        workspace=workspace,
+        connection=connection,
+        kind=KINDS[slug],
+        harvest_ids=wanted,
+        by=request.tenancy.user,
+    )
+    names = {line.row.harvest_id: line.row.harvest_name for line in sheets.by_slug[slug].lines}
+    told = [f"“{names.get(one.harvest_id, one.harvest_id)}”" for one in made]
+    more = f" and {len(told) - NAMED:,} more" if len(told) > NAMED else ""
+    words = f"Created and mapped: {', '.join(told[:NAMED])}{more}." if told else "Nothing was missing."
+    if not request.htmx:
+        notify(request, words)
+    fresh = load_sheets(workspace, connection)
+    fresh.take(request.POST.dict())
+    return _sheets_page(request, connection, fresh, said=words if request.htmx else "", tone="good")
 
 
 def _at_tab(request: WorkspaceRequest) -> str:
@@ -349,7 +392,7 @@ def apply(request: WorkspaceRequest, id: UUID) -> HttpResponse:
 def _started(request: WorkspaceRequest, run: SyncRun, window: WindowForm | None = None) -> HttpResponse:
     if not request.htmx:
         return _to_sync(request)
-    context = {**_rights(request, run.connection), "result": _result(run), "window": window}
+    context = {**_rights(request, run.connection), **_shown(run), "window": window}
     return trigger_client_event(render(request, "harvest/_started.html", context), RUNS_CHANGED)
 
 
@@ -359,7 +402,7 @@ def _running_already(request: WorkspaceRequest, error: RunInProgress) -> HttpRes
         notify(request, error.detail, "warn")
         return _to_sync(request)
     run = runs_of(request.tenancy.workspace).filter(id=str(error.extra["run"])).first()
-    context = {**_rights(request, run.connection if run else None), "result": _result(run) if run else None}
+    context = {**_rights(request, run.connection if run else None), **_shown(run)}
     return toast(render(request, "harvest/_started.html", context), error.detail, "warn")
 
 
@@ -372,10 +415,10 @@ def _to_sync(request: WorkspaceRequest) -> HttpResponse:
 @workspace_page
 def run_panel(request: WorkspaceRequest, id: UUID) -> HttpResponse:
     """A run's progress, or its result: what a live page asks for until the run has ended."""
-    result = _result(_run(request, id))
-    context = {**_rights(request, result.run.connection), "result": result, "asked": True}
+    run = _run(request, id)
+    context = {**_rights(request, run.connection), **_shown(run), "asked": True}
     response = render(request, "harvest/_run.html", context)
-    return response if result.run.live else trigger_client_event(response, RUNS_CHANGED)
+    return response if run.live else trigger_client_event(response, RUNS_CHANGED)
 
 
 @require_GET
@@ -383,9 +426,11 @@ def run_panel(request: WorkspaceRequest, id: UUID) -> HttpResponse:
 def run(request: WorkspaceRequest, id: UUID) -> HttpResponse:
     """A run with its entries, `outcome` and `reason` choosing some; by htmx the first of a group alone."""
     one = _run(request, id)
-    result = _result(one)
-    entries = entries_of(one).select_related(
-        "time_log__client", "time_log__project", "time_log__owner", "proposal__client"
+    # An entry that Harvest sent in no readable form has no date; it comes last.
+    entries = (
+        entries_of(one)
+        .select_related("time_log__client", "time_log__project", "time_log__owner", "proposal__client")
+        .annotate(on=Coalesce("spent_date", EARLIEST))
     )
     outcome, reason = request.GET.get("outcome", ""), request.GET.get("reason", "")
     if outcome in Outcome.values:
@@ -394,18 +439,42 @@ def run(request: WorkspaceRequest, id: UUID) -> HttpResponse:
         entries = entries.filter(outcome__in=(Outcome.SKIPPED, Outcome.FAILED), reason=reason)
     peek = bool(request.htmx) and (request.htmx.target or "").startswith("group-")
     page = keyset.page(
-        entries, order=NEWEST, cursor=request.GET.get("cursor"), size=PEEK if peek else ENTRIES
+        entries, order=LATEST_DAY, cursor=request.GET.get("cursor"), size=PEEK if peek else ENTRIES
     )
     context = {
         **_rights(request, one.connection),
-        "result": result,
+        **_shown(one),
         "page": page,
-        "rows": [(entry, remedy_of(entry)) for entry in page.rows],
+        "rows": _told(request, one, page.rows),
         "chosen": reason or outcome,
         "peek": peek,
         "kept": request.session.pop(f"kept-{id}", None),
     }
     return render(request, "harvest/_entries.html" if peek else "harvest/run.html", context)
+
+
+def _told(
+    request: WorkspaceRequest, run: SyncRun, entries: Sequence[RunEntry]
+) -> list[tuple[RunEntry, Link | None, str]]:
+    """Entries with what can be done about each, and of a preview where each would go."""
+    places: dict[str, str] = {}
+    if run.dry_run:
+        plans = [entry.plan for entry in entries if entry.plan]
+        clients = clients_of(request.tenancy.workspace).filter(id__in={plan["client"] for plan in plans})
+        projects = projects_of(request.tenancy.workspace).filter(
+            id__in={plan["project"] for plan in plans if plan.get("project")}
+        )
+        places = {str(one.id): str(one) for one in (*clients, *projects)}
+    return [
+        (
+            entry,
+            remedy_of(entry),
+            " · ".join(
+                places[pk] for key in ("client", "project") if (pk := (entry.plan or {}).get(key)) in places
+            ),
+        )
+        for entry in entries
+    ]
 
 
 @managers_only

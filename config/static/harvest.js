@@ -23,7 +23,8 @@ function show(tab) {
     else one.removeAttribute("aria-current");
   }
   for (const one of all("#mappings [data-sheet]")) one.hidden = one.dataset.sheet !== tab;
-  document.querySelector('#mapping-form [name="tab"]').value = tab;
+  const input = document.querySelector('#mapping-form [name="tab"]');
+  if (input) input.value = tab;
   history.replaceState(history.state, "", `?tab=${tab}#mappings`);
 }
 
