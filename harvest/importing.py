@@ -13,11 +13,14 @@ the database, so nothing is counted or imported twice.
 from __future__ import annotations
 
 import logging
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import date, timedelta
+from typing import Self
 from uuid import UUID
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, transaction
+from django.db import connection as database
 from django.utils import timezone
 
 from accounts.errors import Invalid, ServiceError
@@ -26,11 +29,12 @@ from accounts.services import record_audit
 from accounts.tenancy import tenant_scope
 from harvest.catalogue import Seen, is_stale, read_catalogue, store_catalogue
 from harvest.client import HarvestClient
-from harvest.credentials import mark_reconnect_needed, open_client, usable_connection
+from harvest.credentials import open_client, usable_connection
 from harvest.errors import HarvestAuthError, HarvestError, HarvestRateLimited
 from harvest.incoming import forget_remembered, remembered_now, window_of_remembered
 from harvest.reading import ahead, read_entries, read_window
-from harvest.writing import load_context, name_what_is_gone, write_page
+from harvest.renewal import mark_reconnect_needed
+from harvest.writing import NOTHING, Prepared, load_context, name_what_is_gone, prepare_page, write_prepared
 from integrations.models import Outcome, RunEntry, RunKind, RunState, SyncRun
 from integrations.runs import MOST_ATTEMPTS, LeaseLost, claim_run, finish_run, prolong, release_run, start_run
 
@@ -224,6 +228,57 @@ def _end(run: SyncRun, state: str, error: str = "") -> None:
         finish_run(run, state=state, error=error)
 
 
+class Writer:
+    """Writes a run's prepared pages, in order, each in a transaction that first proves the run is still held.
+
+    A page that others follow is written by a thread of its own, so that the database works on one page while the next
+    is decided: at most one is in flight, and what went wrong with it is raised by the next call. A single page, the
+    common case, is written where it is.
+    """
+
+    def __init__(self, run: SyncRun, lease: int) -> None:
+        self.run, self.lease = run, lease
+        self.in_flight: frozenset[str] = NOTHING
+        self._seen: Seen = {}
+        self._thread: ThreadPoolExecutor | None = None
+        self._pending: Future[None] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+        try:
+            if kind is None:
+                self.settle()
+        finally:
+            if self._thread is not None:
+                self._thread.submit(database.close)
+                self._thread.shutdown(wait=True)
+
+    def write(self, prepared: Prepared, *, expected: int | None, more: bool) -> None:
+        """Write a page, or have it written. Raises LeaseLost, and whatever the page before it met with."""
+        self.settle()
+        if self._thread is None and not more:
+            self._write(prepared, expected)
+            return
+        self._thread = self._thread or ThreadPoolExecutor(1, thread_name_prefix="harvest-writing")
+        self.in_flight = prepared.external_ids
+        self._pending = self._thread.submit(self._write, prepared, expected)
+
+    def settle(self) -> None:
+        """Wait until nothing is in flight. Raises what went wrong with it."""
+        pending, self._pending, self.in_flight = self._pending, None, NOTHING
+        if pending is not None:
+            pending.result()
+
+    def _write(self, prepared: Prepared, expected: int | None) -> None:
+        with tenant_scope(self.run.workspace_id):
+            prolong(
+                self.run, lease_seconds=self.lease, **({} if expected is None else {"expected": expected})
+            )
+            write_prepared(self.run, prepared, self._seen)
+
+
 def _walk(run: SyncRun, client: HarvestClient, lease: int) -> int:
     """Read and write the run's entries. Returns how many a day that would not come to rest is still short of."""
     if is_stale(run.connection):
@@ -246,13 +301,16 @@ def _walk(run: SyncRun, client: HarvestClient, lease: int) -> int:
     else:
         source = read_window(client, run.from_date, run.to_date)
     shortfall = 0
-    seen: Seen = {}
-    for reading in ahead(source, idle=keep_hold, every=max(lease / 3, 0.1)):
-        expected = len(only) if only is not None else reading.expected
-        with tenant_scope(run.workspace_id):
-            prolong(run, lease_seconds=lease, **({} if expected is None else {"expected": expected}))
-            write_page(run, reading.page, context, only=only, seen=seen)
-        shortfall += reading.shortfall
+    with Writer(run, lease) as writer:
+        for reading in ahead(source, idle=keep_hold, every=max(lease / 3, 0.1)):
+            with tenant_scope(run.workspace_id):
+                prepared = prepare_page(run, reading.page, context, only=only, in_flight=writer.in_flight)
+            writer.write(
+                prepared,
+                expected=len(only) if only is not None else reading.expected,
+                more=not reading.page.is_last,
+            )
+            shortfall += reading.shortfall
     if not shortfall:
         with tenant_scope(run.workspace_id):
             prolong(run, lease_seconds=lease)

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from decimal import ROUND_HALF_UP, Decimal
 from typing import Any
 from uuid import UUID
@@ -18,7 +18,7 @@ from uuid import UUID
 from django.db import DataError, IntegrityError, transaction
 from django.utils import timezone
 
-from accounts.bulk import copy_rows
+from accounts.bulk import copy_rows, render_rows
 from accounts.ids import uuid7, uuid7_texts
 from accounts.selectors import members_of
 from harvest.catalogue import Seen, note_seen
@@ -151,73 +151,51 @@ REMEMBERED_COLUMNS = (
 
 @dataclass(slots=True)
 class Batch:
-    """The rows that a set of decisions comes to, in the columns' order."""
+    """The rows that a set of decisions comes to, in COPY's format, and what is needed to tell of them.
 
-    run: SyncRun
-    logs: list[tuple[Any, ...]] = field(default_factory=list)
-    proposals: list[tuple[Any, ...]] = field(default_factory=list)
-    entries: list[tuple[Any, ...]] = field(default_factory=list)
+    links: how many identities are claimed; when the database takes fewer, the batch is built again without the rest.
+    """
 
-    def tell(
-        self,
-        pk: str,
-        entry: TimeEntryPayload,
-        outcome: Outcome,
-        reason: Reason | None = None,
-        detail: str = "",
-        *,
-        time_log: str | None = None,
-        proposal: str | None = None,
-        planned: Import | Propose | None = None,
-    ) -> None:
-        """Add the run entry of one entry."""
-        remote = "{}"
-        if outcome in (Outcome.SKIPPED, Outcome.FAILED) and reason != Reason.ALREADY_IMPORTED:
-            remote = _json_of(entry)
-        plan = _plan_of(entry, planned) if planned is not None and self.run.dry_run else None
-        self.entries.append(
-            (
-                pk, self.run.workspace_id, self.run.id, str(entry.id), outcome.value, reason.value if reason else "",
-                detail, time_log, proposal, entry.spent_date, _kept_hours(entry.hours), entry.notes[:NOTES_KEPT],
-                remote, plan,
-            )
-        )  # fmt: skip
-
-    def write(self) -> None:
-        """Insert everything. Raises IntegrityError, DataError: references too are checked here rather than at commit,
-        so that one which went away meanwhile is one entry's failure."""
-        if self.logs:
-            copy_rows(TimeLog, LOG_COLUMNS, self.logs)
-        if self.proposals:
-            copy_rows(TimeProposal, PROPOSAL_COLUMNS, self.proposals)
-        copy_rows(RunEntry, ENTRY_COLUMNS, self.entries)
-        with transaction.get_connection().cursor() as cursor:
-            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-            cursor.execute("SET CONSTRAINTS ALL DEFERRED")
-        if self.logs:
-            time_log_changed.send(
-                sender=TimeLog,
-                workspace_id=self.run.workspace_id,
-                time_log_ids=[UUID(row[0]) for row in self.logs],
-                change="created",
-                origin="sync",
-            )
+    links: int
+    time_logs: list[str]
+    link_rows: bytes
+    log_rows: bytes
+    proposal_rows: bytes
+    entry_rows: bytes
 
 
-def write_page(
+@dataclass(slots=True)
+class Prepared:
+    """A page, decided and ready to write. external_ids: of every entry on it that this page writes of."""
+
+    decisions: list[tuple[TimeEntryPayload, Decision]]
+    plans: Mapping[str, str] | None
+    batch: Batch
+    unreadable: list[tuple[Any, ...]]
+    external_ids: frozenset[str]
+
+
+NOTHING: frozenset[str] = frozenset()
+
+
+def prepare_page(
     run: SyncRun,
     page: EntryPage,
     context: IntakeContext,
     *,
     only: frozenset[str] | None = None,
-    seen: Seen | None = None,
-) -> None:
-    """Decide and write one page.
+    in_flight: frozenset[str] = NOTHING,
+) -> Prepared:
+    """Decide a page inside the scope, writing nothing.
 
-    only: of these entries alone, by external id; the others are not this run's. seen: what the run's earlier pages
-    carried, kept by the caller from page to page, so that the catalogue is told each item once.
+    only: of these entries alone, by external id; the others are not this run's. in_flight: entries of a page that is
+    being written meanwhile, which tells of them.
     """
-    entries = {str(entry.id): entry for entry in page.entries if only is None or str(entry.id) in only}
+    entries = {
+        external_id: entry
+        for entry in page.entries
+        if (external_id := str(entry.id)) not in in_flight and (only is None or external_id in only)
+    }
     bad = {_bad_id(one): one for one in page.bad} if only is None else {}
     told = set(
         RunEntry.objects.filter(
@@ -225,18 +203,39 @@ def write_page(
         ).values_list("external_id", flat=True)
     )
     fresh = [entry for external_id, entry in entries.items() if external_id not in told]
-    context = context.with_known(known_links(run.connection, [str(entry.id) for entry in fresh]))
+    ids = [str(entry.id) for entry in fresh]
+    context = context.with_known(known_links(run.connection, ids))
     decisions = [(entry, decide(entry, context)) for entry in fresh]
-    plans = _plans(run, [str(entry.id) for entry in fresh])
-    _save(run, decisions, plans)
-    unreadable = [
-        _bad_row(run, external_id, one) for external_id, one in bad.items() if external_id not in told
-    ]
-    if unreadable:
-        copy_rows(RunEntry, ENTRY_COLUMNS, unreadable, skip_conflicts=True)
+    plans = _plans(run, ids)
+    return Prepared(
+        decisions=decisions,
+        plans=plans,
+        batch=build_batch(run, decisions, plans),
+        unreadable=[
+            _bad_row(run, external_id, one)
+            for external_id, one in bad.items()
+            if external_id not in told and external_id not in in_flight
+        ],
+        external_ids=frozenset([*ids, *bad]),
+    )
+
+
+def write_prepared(run: SyncRun, prepared: Prepared, seen: Seen) -> None:
+    """Write a prepared page, inside the scope, in the caller's transaction.
+
+    seen: what the run's earlier pages carried, so that the catalogue is told each item once.
+    """
+    _save(run, prepared.decisions, prepared.plans, prepared.batch)
+    if prepared.unreadable:
+        copy_rows(RunEntry, ENTRY_COLUMNS, prepared.unreadable, skip_conflicts=True)
     if not run.dry_run:
-        _remember(run, decisions)
-        note_seen(run.connection, fresh, {} if seen is None else seen)
+        _remember(run, prepared.decisions)
+        note_seen(run.connection, [entry for entry, _ in prepared.decisions], seen)
+
+
+def write_page(run: SyncRun, page: EntryPage, context: IntakeContext) -> None:
+    """Decide and write one page, inside the scope, in the caller's transaction."""
+    write_prepared(run, prepare_page(run, page, context), {})
 
 
 def _plans(run: SyncRun, external_ids: Sequence[str]) -> Mapping[str, str] | None:
@@ -316,6 +315,7 @@ def _save(
     run: SyncRun,
     decisions: Sequence[tuple[TimeEntryPayload, Decision]],
     plans: Mapping[str, str] | None,
+    batch: Batch | None = None,
 ) -> None:
     """Write decisions in bulk. One that the database refuses is told as `save_failed`; the others go on.
 
@@ -325,16 +325,15 @@ def _save(
         return
     try:
         with transaction.atomic():
-            _write(run, decisions, plans)
+            _write(run, decisions, plans, batch or build_batch(run, decisions, plans))
     except (DataError, IntegrityError) as error:
         if len(decisions) == 1:
             entry, _ = decisions[0]
             cause = str(error).splitlines()[0] if str(error) else type(error).__name__
-            batch = Batch(run)
-            batch.tell(
-                uuid7().hex, entry, Outcome.FAILED, Reason.SAVE_FAILED, f"It could not be saved: {cause}"
+            row = _entry_row(
+                run, uuid7().hex, entry, Outcome.FAILED, Reason.SAVE_FAILED, f"It could not be saved: {cause}"
             )
-            batch.write()
+            copy_rows(RunEntry, ENTRY_COLUMNS, [row])
             return
         middle = len(decisions) // 2
         _save(run, decisions[:middle], plans)
@@ -345,66 +344,126 @@ def _write(
     run: SyncRun,
     decisions: Sequence[tuple[TimeEntryPayload, Decision]],
     plans: Mapping[str, str] | None,
+    batch: Batch,
 ) -> None:
+    """Insert everything. Raises IntegrityError, DataError: references too are checked here rather than at commit, so
+    that one which went away meanwhile is one entry's failure."""
+    # Identities first: whoever else may have brought an entry in meanwhile wins, and ours is known already then.
+    taken = copy_rows(SyncLink, LINK_COLUMNS, batch.link_rows, skip_conflicts=True, returning="external_id")
+    if len(taken) < batch.links:
+        SyncLink.objects.filter(
+            workspace_id=run.workspace_id, account_id=run.account_id, external_id__anyof=taken
+        ).delete()
+        others = {external_id for entry, _ in decisions if (external_id := str(entry.id)) not in taken}
+        batch = build_batch(run, decisions, plans, known_now=others)
+        copy_rows(SyncLink, LINK_COLUMNS, batch.link_rows)
+    copy_rows(TimeLog, LOG_COLUMNS, batch.log_rows)
+    copy_rows(TimeProposal, PROPOSAL_COLUMNS, batch.proposal_rows)
+    copy_rows(RunEntry, ENTRY_COLUMNS, batch.entry_rows)
+    with transaction.get_connection().cursor() as cursor:
+        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+        cursor.execute("SET CONSTRAINTS ALL DEFERRED")
+    if batch.time_logs:
+        time_log_changed.send(
+            sender=TimeLog,
+            workspace_id=run.workspace_id,
+            time_log_ids=[UUID(one) for one in batch.time_logs],
+            change="created",
+            origin="sync",
+        )
+
+
+def build_batch(
+    run: SyncRun,
+    decisions: Sequence[tuple[TimeEntryPayload, Decision]],
+    plans: Mapping[str, str] | None,
+    *,
+    known_now: Collection[str] = (),
+) -> Batch:
+    """The rows that decisions come to. known_now: external ids that somebody else has brought in meanwhile."""
     now = timezone.now()
-    moved = {}
-    if plans is not None:
-        moved = {str(entry.id): why for entry, one in decisions if (why := _moved(entry, one, plans))}
-    coming = [
-        (str(entry.id), entry, one)
-        for entry, one in decisions
-        if isinstance(one, (Import, Propose)) and str(entry.id) not in moved
-    ]
-    made = dict(zip((external_id for external_id, _, _ in coming), uuid7_texts(len(coming)), strict=True))
-    taken: set[str] = set(made)
-    if made and not run.dry_run:
-        # Identities first: whoever else may have brought an entry in meanwhile wins, and ours is known already then.
-        rows = [
-            (
-                pk, run.workspace_id, PROVIDER, run.account_id, external_id,
-                made[external_id] if isinstance(one, Import) else None,
-                made[external_id] if isinstance(one, Propose) else None,
-                content_hash(entry), str(entry.user_id), now,
-            )
-            for pk, (external_id, entry, one) in zip(uuid7_texts(len(coming)), coming, strict=True)
-        ]  # fmt: skip
-        taken = set(copy_rows(SyncLink, LINK_COLUMNS, rows, skip_conflicts=True, returning="external_id"))
-    batch = Batch(run)
-    for (entry, one), pk in zip(decisions, uuid7_texts(len(decisions)), strict=True):
+    ids = iter(uuid7_texts(3 * len(decisions)))
+    workspace_id, dry_run = run.workspace_id, run.dry_run
+    links: list[tuple[Any, ...]] = []
+    logs: list[tuple[Any, ...]] = []
+    proposals: list[tuple[Any, ...]] = []
+    entries: list[tuple[Any, ...]] = []
+    for entry, one in decisions:
         external_id = str(entry.id)
-        if external_id in moved:
-            batch.tell(pk, entry, Outcome.SKIPPED, Reason.MOVED_SINCE_PREVIEW, moved[external_id])
-        elif external_id in made and external_id not in taken:
-            batch.tell(pk, entry, Outcome.SKIPPED, Reason.ALREADY_IMPORTED)
-        elif isinstance(one, Import):
-            time_log = None if run.dry_run else made[external_id]
-            if time_log:
-                batch.logs.append(
-                    (
-                        time_log, run.workspace_id, one.client, one.project, one.work_item, one.activity_type,
-                        one.owner, one.spent_date, one.seconds, one.notes, one.billable, one.hourly_rate,
-                        Source.HARVEST.value, external_id, SyncState.SYNCED.value, "", now, now,
-                    )
-                )  # fmt: skip
-            batch.tell(pk, entry, Outcome.IMPORTED, time_log=time_log, planned=one)
-        elif isinstance(one, Propose):
-            proposal = None if run.dry_run else made[external_id]
-            if proposal:
-                batch.proposals.append(
-                    (
-                        proposal, run.workspace_id, one.client, one.owner, one.activity_type, one.spent_date,
-                        one.seconds, one.notes, one.billable, one.hourly_rate, external_id,
-                        ProposalStatus.PENDING.value, now,
-                    )
-                )  # fmt: skip
-            batch.tell(pk, entry, Outcome.PROPOSED, proposal=proposal, planned=one)
-        elif isinstance(one, Skip):
+        if isinstance(one, Skip):
             failed = one.reason.value == Reason.SAVE_FAILED
             outcome = Outcome.FAILED if failed else Outcome.SKIPPED
-            batch.tell(pk, entry, outcome, Reason(one.reason.value), one.detail)
-        else:
+            entries.append(_entry_row(run, next(ids), entry, outcome, Reason(one.reason.value), one.detail))
+            continue
+        if not isinstance(one, (Import, Propose)):
             raise TypeError(f"Not a decision of an import: {one!r}")
-    batch.write()
+        moved = _moved(entry, one, plans) if plans is not None else ""
+        if moved or external_id in known_now:
+            reason = Reason.MOVED_SINCE_PREVIEW if moved else Reason.ALREADY_IMPORTED
+            entries.append(_entry_row(run, next(ids), entry, Outcome.SKIPPED, reason, moved))
+            continue
+        made = None if dry_run else next(ids)
+        time_log = proposal = None
+        if isinstance(one, Import):
+            outcome, time_log = Outcome.IMPORTED, made
+            if made:
+                logs.append(
+                    (
+                        made, workspace_id, one.client, one.project, one.work_item, one.activity_type, one.owner,
+                        one.spent_date, one.seconds, one.notes, one.billable, one.hourly_rate, Source.HARVEST.value,
+                        external_id, SyncState.SYNCED.value, "", now, now,
+                    )
+                )  # fmt: skip
+        else:
+            outcome, proposal = Outcome.PROPOSED, made
+            if made:
+                proposals.append(
+                    (
+                        made, workspace_id, one.client, one.owner, one.activity_type, one.spent_date, one.seconds,
+                        one.notes, one.billable, one.hourly_rate, external_id, ProposalStatus.PENDING.value, now,
+                    )
+                )  # fmt: skip
+        if made:
+            links.append(
+                (
+                    next(ids), workspace_id, PROVIDER, run.account_id, external_id, time_log, proposal,
+                    content_hash(entry), str(entry.user_id), now,
+                )
+            )  # fmt: skip
+        entries.append(
+            _entry_row(run, next(ids), entry, outcome, time_log=time_log, proposal=proposal, planned=one)
+        )
+    return Batch(
+        links=len(links),
+        time_logs=[row[0] for row in logs],
+        link_rows=render_rows(links),
+        log_rows=render_rows(logs),
+        proposal_rows=render_rows(proposals),
+        entry_rows=render_rows(entries),
+    )
+
+
+def _entry_row(
+    run: SyncRun,
+    pk: str,
+    entry: TimeEntryPayload,
+    outcome: Outcome,
+    reason: Reason | None = None,
+    detail: str = "",
+    *,
+    time_log: str | None = None,
+    proposal: str | None = None,
+    planned: Import | Propose | None = None,
+) -> tuple[Any, ...]:
+    """The run entry of one entry, in the columns' order."""
+    remote = "{}"
+    if outcome in (Outcome.SKIPPED, Outcome.FAILED) and reason != Reason.ALREADY_IMPORTED:
+        remote = _json_of(entry)
+    plan = _plan_of(entry, planned) if planned is not None and run.dry_run else None
+    return (
+        pk, run.workspace_id, run.id, str(entry.id), outcome.value, reason.value if reason else "", detail, time_log,
+        proposal, entry.spent_date, _kept_hours(entry.hours), entry.notes[:NOTES_KEPT], remote, plan,
+    )  # fmt: skip
 
 
 def _plan_of(entry: TimeEntryPayload, one: Import | Propose) -> str:

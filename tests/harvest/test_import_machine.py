@@ -120,7 +120,7 @@ class Imports(RuleBasedStateMachine):
     def bring_in_with_a_killed_worker(self, after: int, within: bool) -> None:
         """The worker dies after some pages, before or after writing one; the run is claimed again and ends."""
         run = self.studio.start(FIRST, FIRST + timedelta(days=9))
-        real, pages = importing.write_page, iter(range(after))
+        real, pages = importing.write_prepared, iter(range(after))
 
         def until_killed(*args: Any, **more: Any) -> None:
             if next(pages, None) is None:
@@ -129,7 +129,7 @@ class Imports(RuleBasedStateMachine):
                 raise Killed
             real(*args, **more)
 
-        with mock.patch.object(importing, "write_page", until_killed):
+        with mock.patch.object(importing, "write_prepared", until_killed):
             try:
                 execute_run(workspace_id=self.studio.workspace_id, run_id=run.id)
             except Killed:
@@ -206,7 +206,7 @@ def rows(studio: Studio) -> list[tuple[Any, ...]]:
 
 
 @pytest.mark.slow
-@pytest.mark.django_db
+@pytest.mark.django_db(transaction=True)
 def test_any_sequence_ends_as_a_single_import(sandbox: Sandbox, settings: Any) -> None:
     settings.HARVEST_PAGE_SIZE = 3
     settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # many workspaces are made

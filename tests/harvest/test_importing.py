@@ -267,7 +267,7 @@ def test_disconnecting_in_the_middle_ends_the_run(studio: Studio, monkeypatch: p
         return iter(pages)
 
     run = studio.start("2026-06-01", "2026-06-12")
-    real = importing.write_page
+    real = importing.write_prepared
 
     def disconnected_first(*args: object, **more: object) -> None:
         disconnect(workspace=studio.admin.workspace, by=studio.admin.user)
@@ -275,7 +275,7 @@ def test_disconnecting_in_the_middle_ends_the_run(studio: Studio, monkeypatch: p
         real(*args, **more)  # type: ignore[arg-type]
 
     monkeypatch.setattr(HarvestClient, "time_entry_pages", and_meanwhile)
-    monkeypatch.setattr(importing, "write_page", disconnected_first)
+    monkeypatch.setattr(importing, "write_prepared", disconnected_first)
     importing.execute_run(workspace_id=studio.workspace_id, run_id=run.id)
     with studio.scope():
         assert TimeLog.objects.count() == 0
