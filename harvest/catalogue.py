@@ -21,10 +21,11 @@ from accounts.ids import uuid7
 from accounts.models import Workspace
 from accounts.tenancy import tenant_scope
 from harvest.client import HarvestClient
-from harvest.credentials import INTERACTIVE, mark_reconnect_needed, open_client
+from harvest.credentials import INTERACTIVE, open_client
 from harvest.errors import HarvestAuthError, HarvestError, HarvestForbidden, HarvestNotFound
 from harvest.models import HarvestItem, ItemKind
 from harvest.payloads import TimeEntryPayload
+from harvest.renewal import mark_reconnect_needed
 from integrations.models import Connection
 
 FRESH_FOR = timedelta(minutes=5)

@@ -1,4 +1,4 @@
-"""Getting in and staying in: connecting with a token, opening a client, losing the credentials, disconnecting.
+"""Getting in: connecting with a token or by consent, opening a client, disconnecting. `renewal` is about staying in.
 
 Harvest is always asked outside any transaction; what it said is then written in a short scope, with the connection's
 row locked. A connection has one row a workspace, which stays (without tokens) after disconnecting.
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
+from django.views.decorators.debug import sensitive_variables
 
 from accounts.errors import AccountMismatch, Invalid, NotConnected, PlanRequired, UpstreamUnavailable
 from accounts.models import Plan, User, Workspace
@@ -19,7 +20,9 @@ from accounts.services import record_audit
 from harvest.client import HarvestClient, HarvestIdentity, Patience
 from harvest.errors import HarvestAuthError, HarvestError, HarvestForbidden, HarvestRejected
 from harvest.models import ClientMapping, HarvestItem, PersonMapping, ProjectMapping, TaskMapping
+from harvest.oauth import Tokens
 from harvest.payloads import UserPayload
+from harvest.renewal import Renewal, current_token, keep_tokens
 from integrations.models import AuthKind, Connection, ConnectionStatus, SyncLink
 from integrations.runs import end_live_runs
 
@@ -29,14 +32,18 @@ INTERACTIVE = Patience(attempts=3, total=15.0, first_wait=0.5, first_rate_wait=5
 WITHDRAW_URL = "https://id.getharvest.com/developers"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Credentials:
-    """What a token turned out to be: whose, and for which account."""
+    """What a token turned out to be: whose, and for which account.
+
+    tokens: as consent gave them, None for a personal token.
+    """
 
     account_id: str
     account_name: str
     access_token: str
     person: UserPayload
+    tokens: Tokens | None = None
 
     def __repr__(self) -> str:
         return f"Credentials(account_id={self.account_id!r})"
@@ -84,10 +91,12 @@ def check_plan(workspace: Workspace) -> None:
         )
 
 
-def check_token(*, account_id: str, access_token: str) -> Credentials:
+@sensitive_variables()
+def check_token(*, account_id: str, access_token: str, tokens: Tokens | None = None) -> Credentials:
     """Ask Harvest whether this pair is good. Writes nothing; call it outside a transaction.
 
-    Raises Invalid (with the field to look at) where Harvest refuses it, UpstreamUnavailable where it does not answer.
+    tokens: those of a consent, whose access token it is. Raises Invalid (with the field to look at) where Harvest
+    refuses it, UpstreamUnavailable where it does not answer.
     """
     account_id, access_token = account_id.strip(), access_token.strip()
     errors: dict[str, list[str]] = {}
@@ -114,9 +123,12 @@ def check_token(*, account_id: str, access_token: str) -> Credentials:
         raise UpstreamUnavailable(
             f"Harvest could not be asked, so nothing was changed. {error.message}"
         ) from error
-    return Credentials(account_id=account_id, account_name=name, access_token=access_token, person=person)
+    return Credentials(
+        account_id=account_id, account_name=name, access_token=access_token, person=person, tokens=tokens
+    )
 
 
+@sensitive_variables()
 def _account_name(client: HarvestClient, account_id: str, access_token: str) -> str:
     """The account's name from Harvest ID's list, which every token may read; else the company's; else its number."""
     try:
@@ -141,7 +153,6 @@ def save_connection(
     by: User,
     credentials: Credentials,
     replace: bool = False,
-    auth: str = AuthKind.TOKEN,
 ) -> Connection:
     """Keep checked credentials as the workspace's connection, inside its scope.
 
@@ -171,10 +182,10 @@ def save_connection(
             connection.default_task = ""
         person = credentials.person
         connection.status, connection.status_detail = ConnectionStatus.CONNECTED, ""
-        connection.auth = auth
+        connection.auth = AuthKind.OAUTH if credentials.tokens else AuthKind.TOKEN
         connection.account_id, connection.account_name = credentials.account_id, credentials.account_name
-        connection.access_token, connection.refresh_token = credentials.access_token, ""
-        connection.token_expires_at = None
+        keep_tokens(connection, credentials.tokens)
+        connection.access_token = credentials.access_token
         connection.remote_user_id, connection.remote_user_name = str(person.id), person.name[:200]
         connection.remote_user_email = person.email[:254]
         connection.remote_role = credentials.role
@@ -188,7 +199,7 @@ def save_connection(
             action="harvest.connected",
             target=connection.account_name,
             account_id=connection.account_id,
-            auth=auth,
+            auth=connection.auth,
         )
     return connection
 
@@ -205,8 +216,8 @@ def disconnect(*, workspace: Workspace, by: User) -> Connection:
         end_live_runs(connection, error="Harvest was disconnected while this ran.")
         clear_mappings(workspace)
         connection.status, connection.status_detail = ConnectionStatus.NOT_CONNECTED, ""
-        connection.access_token = connection.refresh_token = ""
-        connection.token_expires_at = connection.connected_at = connection.watermark_at = None
+        keep_tokens(connection, None)
+        connection.connected_at = connection.watermark_at = None
         connection.auto_sync = False
         connection.default_task = ""
         connection.catalogue_read_at = None
@@ -227,19 +238,14 @@ def clear_mappings(workspace: Workspace) -> None:
         model.objects.filter(workspace=workspace).delete()
 
 
-def mark_reconnect_needed(connection: Connection, detail: str) -> None:
-    """Harvest refused the credentials: nothing asks it again until somebody reconnects. Later calls do nothing."""
-    Connection.objects.filter(
-        pk=connection.pk, status=ConnectionStatus.CONNECTED, connected_at=connection.connected_at
-    ).update(status=ConnectionStatus.RECONNECT_NEEDED, status_detail=detail)
-
-
+@sensitive_variables()
 def open_with(
     *,
     account_id: str,
     access_token: str,
     patience: Patience | None = None,
     on_wait: Callable[[float, str], None] | None = None,
+    refresh: Callable[[], str] | None = None,
 ) -> HarvestClient:
     """A client of the configured Harvest for these credentials."""
     return HarvestClient(
@@ -249,20 +255,27 @@ def open_with(
         user_agent=settings.HARVEST_USER_AGENT,
         patience=patience,
         on_wait=on_wait,
+        refresh=refresh,
         page_size=settings.HARVEST_PAGE_SIZE,
     )
 
 
+@sensitive_variables()
 def open_client(
     connection: Connection,
     *,
     patience: Patience | None = None,
     on_wait: Callable[[float, str], None] | None = None,
 ) -> HarvestClient:
-    """A client for a connection's own credentials."""
+    """A client for a connection's own credentials, outside any transaction: the one way in.
+
+    An OAuth token that is due is renewed first, and one that Harvest refuses meanwhile is renewed once. Raises
+    HarvestAuthError, HarvestUnavailable.
+    """
     return open_with(
         account_id=connection.account_id,
-        access_token=connection.access_token,
+        access_token=current_token(connection),
         patience=patience,
         on_wait=on_wait,
+        refresh=Renewal(connection) if connection.refresh_token else None,
     )

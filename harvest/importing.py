@@ -252,7 +252,8 @@ class Writer:
                 self.settle()
         finally:
             if self._thread is not None:
-                self._thread.submit(database.close)
+                # Looked up over there: each thread has a database connection of its own, and closes none but that.
+                self._thread.submit(lambda: database.close())
                 self._thread.shutdown(wait=True)
 
     def write(self, prepared: Prepared, *, expected: int | None, more: bool) -> None:

@@ -26,3 +26,20 @@ def sweep_runs() -> None:
 
     for workspace_id, run_id in due_runs(queued_for=LOST_AFTER):
         run_import.delay(str(workspace_id), str(run_id))
+
+
+@shared_task(name="harvest.tasks.renew_token")
+def renew_token(workspace_id: str, connection_id: str) -> None:
+    """Renew a connection's access where it is still due: by one worker, however often this is delivered."""
+    from harvest.renewal import renew_ahead
+
+    renew_ahead(workspace_id=UUID(workspace_id), connection_id=UUID(connection_id))
+
+
+@shared_task(name="harvest.tasks.sweep_tokens")
+def sweep_tokens() -> None:
+    """Have the access of connections renewed ahead of time, idle ones too; forget consents that nobody came back to."""
+    from harvest.renewal import due_renewals
+
+    for workspace_id, connection_id in due_renewals():
+        renew_token.delay(str(workspace_id), str(connection_id))
