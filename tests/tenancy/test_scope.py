@@ -182,10 +182,10 @@ def test_api_key_span_sees_the_one_key(admin: Membership) -> None:
 
 
 @pytest.mark.usefixtures("filled")
-def test_sweep_span_sees_connections_and_runs(stranger: Membership) -> None:
+def test_sweep_span_sees_connections_runs_and_whose_they_are(stranger: Membership) -> None:
     with span(SPAN_SWEEP, "on"):
         seen = counts()
-    assert seen == {"integrations.Connection": 1, "integrations.SyncRun": 1}
+    assert seen == {"accounts.Workspace": 2, "integrations.Connection": 1, "integrations.SyncRun": 1}
 
 
 @pytest.mark.usefixtures("filled")
@@ -196,6 +196,7 @@ def test_spans_write_nothing(admin: Membership) -> None:
         assert Membership.objects.filter(user_id=admin.user_id).delete()[0] == 0
     with span(SPAN_SWEEP, "on"):
         assert SyncRun.objects.update(error="x") == 0
+        assert Workspace.objects.update(name="Taken") == 0
 
 
 def test_unknown_span_is_refused() -> None:
