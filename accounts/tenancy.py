@@ -53,16 +53,20 @@ def _set_local(name: str, value: str) -> None:
 
 @contextmanager
 def _local_setting(name: str, value: str) -> Iterator[None]:
-    """A transaction (or savepoint) in which the setting `name` holds `value`; it held nothing, or the same, before."""
+    """A transaction (or savepoint) in which the setting `name` holds `value`; it held nothing, or the same, before.
+
+    A setting local to a transaction is gone with it. It outlives a released savepoint, though: inside an outer
+    transaction it is looked at before, and put back after.
+    """
+    outermost = connection.get_autocommit()
     with transaction.atomic():
-        before = _setting(name)
+        before = "" if outermost else _setting(name)
         if before not in ("", value):
             raise ScopeError(f"{name} is already set to another value in this transaction.")
         if before != value:
             _set_local(name, value)
         yield
-        # A setting local to a transaction outlives a released savepoint: inside an outer transaction it is put back.
-        if before != value and connection.in_atomic_block and not connection.needs_rollback:
+        if before != value and not outermost and not connection.needs_rollback:
             _set_local(name, before)
 
 

@@ -9,8 +9,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any
 
-from django.contrib.postgres.search import SearchQuery, SearchVector
-from django.db.models import Count, DecimalField, ExpressionWrapper, F, Q, QuerySet, Sum
+from django.db.models import BooleanField, Count, DecimalField, ExpressionWrapper, F, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce, Lower
 
 from accounts.models import Workspace
@@ -39,11 +38,12 @@ def time_logs_of(workspace: Workspace, *, deleted: bool = False) -> QuerySet[Tim
 
 def with_words(logs: QuerySet[TimeLog], q: str) -> QuerySet[TimeLog]:
     """Logs whose notes hold, for every word of `q`, a word that begins with it (any case)."""
-    words = re.findall(r"\w+", q)
-    if not words:
-        return logs
-    query = SearchQuery(" & ".join(f"{word}:*" for word in words), search_type="raw", config="simple")
-    return logs.annotate(words=SearchVector("notes", config="simple")).filter(words=query)
+    for word in re.findall(r"\w+", q):
+        # PostgreSQL takes every word for a rare one, and would sort all that it finds before it shows the first. Of
+        # what `coalesce` says it knows nothing: it walks the list in its order, until the page is full.
+        found = Q(notes__iregex=rf"\m{word}")
+        logs = logs.filter(Coalesce(found, False, output_field=BooleanField()))
+    return logs
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,92 @@
+"""Lists of time: what a row says, what words find."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta, timezone
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from rest_framework.utils.encoders import JSONEncoder
+
+from accounts.models import Membership
+from accounts.tenancy import tenant_scope
+from tests.factories import make_activity_type, make_client, make_project, make_time_log, make_work_item
+from tests.rest.client import Api
+from timelogs.api import TimeLogSerializer, listed
+from timelogs.models import TimeLog
+
+pytestmark = pytest.mark.django_db
+
+
+def as_json(value: Any) -> Any:
+    return json.loads(json.dumps(value, cls=JSONEncoder))
+
+
+def test_row_of_a_list_is_what_the_serializer_makes(admin: Membership) -> None:
+    client = make_client(admin.workspace)
+    project = make_project(client)
+    full = make_time_log(
+        admin,
+        client,
+        seconds=4001,
+        project=project,
+        work_item=make_work_item(client, project=project),
+        activity_type=make_activity_type(admin.workspace, rate="99.50"),
+        notes=" ☃\n\u2028 notes ",
+    )
+    full.external_id, full.sync_state, full.sync_detail = "123", "held", "Locked in Harvest."
+    full.settled_at = datetime(2026, 6, 2, tzinfo=UTC)
+    full.created_at = datetime(2026, 6, 1, 23, 30, 0, 120, tzinfo=timezone(timedelta(hours=2)))
+    bare = make_time_log(admin, client, seconds=0, billable=False)
+    bare.updated_at = datetime(2026, 6, 1, 12, tzinfo=UTC)
+    with tenant_scope(admin.workspace_id):
+        for log in (full, bare):
+            log.save()
+            log = TimeLog.objects.select_related("owner").get(pk=log.pk)
+            row = listed(log, log.owner.email)
+            assert list(row.items()) == list(as_json(TimeLogSerializer(log).data).items())
+    rows = Api(admin).get("time-logs/").json()["results"]
+    assert rows == [Api(admin).get(f"time-logs/{row['id']}/").json() for row in rows]
+    assert {row["owner_email"] for row in rows} == {admin.user.email}
+    assert Decimal(rows[0]["hours"]) + Decimal(rows[1]["hours"]) == Decimal("1.11")
+
+
+@pytest.mark.parametrize(
+    ("q", "notes"),
+    [
+        ("HALV-12", "Fixed halv-12: rosters"),
+        ("halv-1", "HALV-12"),
+        ("example.com", "see https://www.example.com/a/b?c=d"),
+        ("12.5", "v 12.5 of it"),
+        ("a/b", "www.example.com/a/b"),
+        ("café ÅNG", "Ångström's CAFÉ"),
+        ("東", "東京タワー"),
+        ("under_sc", "an under_score"),
+        ("roster night", "night shift rosters"),
+        ("-", "anything"),
+        ("don't", "Don't"),
+    ],
+)
+def test_words_find(admin: Membership, q: str, notes: str) -> None:
+    log = make_time_log(admin, make_client(admin.workspace), notes=notes)
+    assert [row["id"] for row in Api(admin).get("time-logs/", q=q).json()["results"]] == [str(log.id)]
+    assert Api(admin).get("time-logs/summary/", q=q).json()["count"] == 1
+
+
+@pytest.mark.parametrize(
+    ("q", "notes"),
+    [
+        ("oster", "rosters"),
+        ("roster walrus", "rosters"),
+        ("rosters", "roster"),
+        ("halv-13", "HALV-12"),
+        ("r.ster", "roster"),
+        ("x%", "roster"),
+        ("roster", ""),
+    ],
+)
+def test_words_do_not_find(admin: Membership, q: str, notes: str) -> None:
+    make_time_log(admin, make_client(admin.workspace), notes=notes)
+    assert Api(admin).get("time-logs/", q=q).json()["results"] == []
