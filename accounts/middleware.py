@@ -14,6 +14,7 @@ from uuid import UUID
 
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import render
 
 from accounts import api_keys
 from accounts.models import ApiKey, Membership, User, Workspace
@@ -82,7 +83,11 @@ def crossed(request: HttpRequest, error: IntegrityError) -> HttpResponse:
         from accounts.rest.problems import problem_response
 
         return problem_response(409, "conflict", detail)
-    return HttpResponse(detail, status=409, content_type="text/plain; charset=utf-8")
+    from accounts.pages import toast
+
+    if request.htmx:  # type: ignore[attr-defined]
+        return toast(HttpResponse(status=409), detail, "bad")
+    return render(request, "409.html", {"detail": detail}, status=409)
 
 
 def resolve(request: HttpRequest) -> Tenancy | None:

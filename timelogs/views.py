@@ -120,7 +120,8 @@ def log_time(request: WorkspaceRequest) -> HttpResponse:
         return redirect(back(request, reverse("time-logs")))
     form = TimeLogForm(workspace=tenancy.workspace, by=tenancy.membership)
     form.initial["spent_date"] = log.spent_date  # the next one is mostly of the same day
-    response = render(request, "timelogs/_log_form.html", {"form": form, "again": True})
+    form.fields["place"].widget.attrs["autofocus"] = True
+    response = render(request, "timelogs/_log_form.html", {"form": form})
     return trigger_client_event(toast(response, said), ADDED, {})
 
 

@@ -46,9 +46,14 @@ def test_time_is_logged_edited_deleted_and_brought_back_in_place(
     expect(row).to_contain_text("USD175.00")
     expect(total(page, "Logs")).to_have_text("8")
     expect(place).to_have_value("")  # ready for the next one
+    expect(place).to_be_focused()
 
     row.get_by_role("link", name="Edit").click()
     editing = page.locator("tr.editing")
+    editing.get_by_label("Notes").fill("Never mind")
+    editing.get_by_role("button", name="Cancel").click()
+    expect(row.get_by_role("link", name="Edit")).to_be_focused()
+    row.get_by_role("link", name="Edit").click()
     duration = editing.get_by_label("Duration")
     expect(duration).to_have_value("1:45")
     duration.fill("2")

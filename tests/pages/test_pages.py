@@ -375,7 +375,9 @@ def test_client_with_its_projects_contacts_and_work_items(designer: Membership, 
     url = answer.redirect_chain[-1][0]
     client.post(f"{url}projects/new/", {"name": "Website", "code": "WEB"})
     client.post(f"{url}contacts/new/", {"name": "Ada", "email": "ada@acme.test"})
-    page = words(client.get(url))
+    answer = client.get(url)
+    assert '<a href="' + url + '" aria-current="page">Projects and contacts' in answer.content.decode()
+    page = words(answer)
     assert "Website" in page
     assert "ada@acme.test" in page
     answer = client.post(f"{url}work-items/new/", {"title": "Fix the logo", "status": "open"}, follow=True)
@@ -547,3 +549,22 @@ def test_password_is_reset_by_mail(db: None, mailoutbox: list[Any]) -> None:
     assert "Your new password is set" in words(answer)
     assert client.login(email="ada@studio.test", password="another-horse-10")
     assert "This link is used up" in words(Client().get(link[1], follow=True))
+
+
+def test_change_that_crossed_another_is_said_in_words(
+    admin: Membership, visit: Visit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A constraint that refuses what looked good when it was checked: here a second client with the first one's id."""
+    acme = make_client(admin.workspace, "Acme")
+    from clients import models
+
+    monkeypatch.setattr(models.Client._meta.pk, "_get_default", lambda: acme.id)
+    client = visit(admin)
+    answer = client.post("/clients/new/", {"name": "Brook"})
+    assert answer.status_code == 409
+    assert "Somebody changed this at the same moment" in words(answer)
+    answer = client.post("/clients/new/", {"name": "Brook"}, headers=HTMX)
+    assert answer.status_code == 409
+    assert "load it again" in answer["HX-Trigger"]
+    with tenant_scope(admin.workspace_id):
+        assert [one.name for one in models.Client.objects.all()] == ["Acme"]
