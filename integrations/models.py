@@ -286,9 +286,8 @@ class RunEntry(TenantChild):
             ),
         ]
         indexes = [
-            models.Index(
-                fields=["workspace", "run", "outcome", "reason", "-id"], name="integrations_entry_groups"
-            ),
+            # The ledger's order; its groups are filtered within the run.
+            models.Index(fields=["workspace", "run", "-id"], name="integrations_entry_newest"),
             models.Index(
                 fields=["workspace", "time_log"],
                 condition=models.Q(time_log__isnull=False),
