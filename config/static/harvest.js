@@ -71,6 +71,12 @@ document.addEventListener("formdata", (event) => {
 let kept = [];
 document.addEventListener("htmx:beforeSwap", (event) => {
   if (event.detail.target.id !== "mappings") return;
+  // Lists that the page read again by itself do not come between somebody and the row they are in.
+  const quiet = event.detail.requestConfig.elt.querySelector?.('[name="quietly"]');
+  if (quiet && document.activeElement?.closest("#mapping-form")) {
+    event.detail.shouldSwap = false;
+    return;
+  }
   kept = all("#mappings [data-sheet]").map((sheet) => ({
     sheet: sheet.dataset.sheet,
     words: sheet.querySelector("[data-filter]").value,
