@@ -1,6 +1,6 @@
 """How fast an account comes in: into an empty workspace, the same again, and against what bounds it.
 
-    .venv/bin/python -m tests.benchmarks.import_speed [ENTRIES]
+.venv/bin/python -m tests.benchmarks.import_speed [ENTRIES]
 """
 
 from __future__ import annotations
@@ -22,7 +22,9 @@ def floor(address: str) -> tuple[float, int]:
     count = 0
     began = time.perf_counter()
     with connection.cursor() as cursor:
-        cursor.execute("CREATE TABLE bench_floor (id bigint PRIMARY KEY, spent date, hours numeric, notes text)")
+        cursor.execute(
+            "CREATE TABLE bench_floor (id bigint PRIMARY KEY, spent date, hours numeric, notes text)"
+        )
     url: str | None = f"{address}/v2/time_entries?per_page=2000"
     with httpx.Client(headers=headers(), timeout=60) as client:
         while url:

@@ -1,7 +1,7 @@
 """What every measurement needs: servers of its own, a large Harvest in a process of its own, a connected workspace.
 
-A measurement is a script, as `.venv/bin/python -m tests.benchmarks.import_speed`. It prints figures and ratios and asserts
-nothing: this machine's seconds are nobody else's.
+A measurement is a script, run as `.venv/bin/python -m tests.benchmarks.NAME`. It prints figures and ratios, and asserts
+nothing of time: this machine's seconds are nobody else's.
 """
 
 from __future__ import annotations
@@ -54,7 +54,16 @@ def harvest(entries: int) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     process = subprocess.Popen(
-        [sys.executable, "-m", "harvest.sandbox", "--port", str(port), "--bulk", str(entries), "--no-rate-limit"],
+        [
+            sys.executable,
+            "-m",
+            "harvest.sandbox",
+            "--port",
+            str(port),
+            "--bulk",
+            str(entries),
+            "--no-rate-limit",
+        ],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -102,7 +111,10 @@ def connected_workspace(address: str) -> Any:
 
     settings.HARVEST_API_URL, settings.HARVEST_ID_URL = f"{address}/v2", address
     admin = create_workspace(
-        name="Bench", email=f"bench-{time.time_ns()}@bench.example", password="correct horse battery", plan="pro"
+        name="Bench",
+        email=f"bench-{time.time_ns()}@bench.example",
+        password="correct horse battery",
+        plan="pro",
     )
     credentials = check_token(account_id=ACCOUNT, access_token=ADMIN_TOKEN)
     with tenant_scope(admin.workspace_id):
@@ -113,7 +125,11 @@ def connected_workspace(address: str) -> Any:
         for slug in ("clients", "projects", "tasks"):
             ids = HarvestItem.objects.filter(kind=KINDS[slug].item_kind).values_list("harvest_id", flat=True)
             create_missing(
-                workspace=admin.workspace, connection=connection, kind=KINDS[slug], harvest_ids=list(ids), by=admin.user
+                workspace=admin.workspace,
+                connection=connection,
+                kind=KINDS[slug],
+                harvest_ids=list(ids),
+                by=admin.user,
             )
     return connection
 
