@@ -1,0 +1,208 @@
+"""How fast lists of time are among many: the API, its totals and the page, against bare SQL for the same rows.
+
+.venv/bin/python -m tests.benchmarks.lists [LOGS [WORKSPACES]]
+
+All by turns, the best of many rounds of each: whatever else the machine does falls on all. Bare SQL is one statement
+written by hand, in an open transaction, its rows fetched into Python; the product's answer begins with an API key, or a
+session, and ends with bytes. What any answer costs is that of `me/`, which reads nothing more: the second ratio leaves
+it out. Then the queries of an answer, and its plans, where a sequential scan of the time logs is called out.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from tests.benchmarks.setting import servers
+
+ROUNDS = 60
+LOGS = "/api/v1/time-logs/"
+PAGE_SIZE = 100  # of the API; the page has 50
+
+
+@dataclass(frozen=True)
+class Case:
+    """An address, and by hand what it asks of the time logs `t`: columns, conditions, how many rows."""
+
+    name: str
+    url: str
+    where: str = ""
+    values: tuple[Any, ...] = ()
+    limit: int | None = PAGE_SIZE + 1
+
+
+LIST = """
+SELECT t.*, u.email FROM timelogs_timelog t JOIN accounts_user u ON u.id = t.owner_id
+WHERE t.workspace_id = %s AND t.deleted_at IS NULL {where} ORDER BY t.spent_date DESC, t.id DESC LIMIT {limit}
+"""
+SUMMARY = """
+SELECT count(*), sum(seconds), sum(seconds) FILTER (WHERE billable),
+    sum(seconds * hourly_rate) FILTER (WHERE billable)
+FROM timelogs_timelog t WHERE t.workspace_id = %s AND t.deleted_at IS NULL {where}
+"""
+
+
+def bare(case: Case) -> str:
+    text = LIST if case.limit else SUMMARY
+    return text.format(where=f"AND {case.where}" if case.where else "", limit=case.limit)
+
+
+def page_url(client: Any, url: str, number: int) -> str:
+    """The address of a page, found by following `next` from the first."""
+    for _ in range(number - 1):
+        url = client.get(url).json()["next"]
+    return url
+
+
+def cases(client: Any, admin: Any, *, deep: int) -> Iterator[Case]:
+    """What is asked of one workspace's time. deep: the number of a page far from the first."""
+    from datetime import timedelta
+
+    from accounts.tenancy import tenant_scope
+    from tests.benchmarks.logs import RARE
+    from timelogs.models import TimeLog
+
+    today = admin.workspace.today()
+    first, last = today - timedelta(days=60), today
+    with tenant_scope(admin.workspace_id):
+        one = TimeLog.objects.exclude(project=None)[0]
+    words = "t.notes ~* %s"
+    span = "t.spent_date BETWEEN %s AND %s"
+    yield Case("first page", LOGS)
+    before = client.get(page_url(client, LOGS, deep - 1)).json()
+    last_row = before["results"][-1]
+    yield Case(
+        f"page {deep}",
+        before["next"],
+        "(t.spent_date, t.id) < (%s, %s)",
+        (last_row["spent_date"], last_row["id"]),
+    )
+    yield Case("of a client", f"{LOGS}?client={one.client_id}", "t.client_id = %s", (one.client_id,))
+    yield Case("of a project", f"{LOGS}?project={one.project_id}", "t.project_id = %s", (one.project_id,))
+    yield Case("of a person", f"{LOGS}?owner={one.owner_id}", "t.owner_id = %s", (one.owner_id,))
+    yield Case("from, to", f"{LOGS}?from={first}&to={last}", span, (first, last))
+    yield Case("q, a common word", f"{LOGS}?q=invoice", words, (r"\minvoice",))
+    yield Case("q, a rare word", f"{LOGS}?q={RARE[:4]}", words, (rf"\m{RARE[:4]}",))
+    yield Case("summary", f"{LOGS}summary/", limit=None)
+    yield Case("summary: from, to", f"{LOGS}summary/?from={first}&to={last}", span, (first, last), None)
+    yield Case(
+        "summary: client",
+        f"{LOGS}summary/?client={one.client_id}",
+        "t.client_id = %s",
+        (one.client_id,),
+        None,
+    )
+    yield Case("the page: list", "/time-logs/", limit=51)
+
+
+def timed(work: Callable[[], Any]) -> float:
+    began = time.perf_counter()
+    work()
+    return time.perf_counter() - began
+
+
+def statements(ask: Callable[[], Any]) -> list[str]:
+    """The SQL that an answer takes."""
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    with CaptureQueriesContext(connection) as found:
+        answer = ask()
+    assert answer.status_code == 200, answer.content[:300]
+    return [one["sql"] for one in found]
+
+
+def plan_of(workspace_id: Any, sql: str) -> tuple[str, bool]:
+    """A statement's plan in a line, from the top, and whether it scans all time logs one by one."""
+    from django.db import connection
+
+    from accounts.tenancy import tenant_scope
+
+    with tenant_scope(workspace_id), connection.cursor() as cursor:
+        cursor.execute("EXPLAIN (FORMAT JSON) " + sql.replace("%", "%%"))
+        row = cursor.fetchone()
+    found = row[0] if isinstance(row[0], list) else json.loads(row[0])
+    nodes = list(_nodes(found[0]["Plan"]))
+    texts = [one["Node Type"] + (f" {place}" if (place := _place(one)) else "") for one in nodes]
+    return " > ".join(texts), any(
+        one["Node Type"] == "Seq Scan" and one["Relation Name"] == "timelogs_timelog" for one in nodes
+    )
+
+
+def _nodes(plan: dict[str, Any]) -> Iterator[dict[str, Any]]:
+    yield plan
+    for below in plan.get("Plans", ()):
+        yield from _nodes(below)
+
+
+def _place(node: dict[str, Any]) -> str:
+    name: str = node.get("Index Name") or node.get("Relation Name") or ""
+    return re.sub(r"^timelogs_timelog_", "…", name)
+
+
+def reads_logs(sql: str) -> bool:
+    return 'FROM "timelogs_timelog"' in sql
+
+
+def measure(api: Any, browser: Any, admin: Any, *, deep: int) -> None:
+    from django.db import connection
+
+    from accounts.tenancy import tenant_scope
+
+    shortest = partial(api.get, "/api/v1/me/")
+    print(f"{'':20}{'product':>10}{'me/':>11}{'bare SQL':>11}{'ratio':>8}{'beyond me/':>11}{'queries':>9}")
+    for case in list(cases(api, admin, deep=deep)):
+        ask = partial((api if "/api/" in case.url else browser).get, case.url)
+        said = statements(ask)
+
+        def sql(case: Case = case) -> None:
+            with connection.cursor() as cursor:
+                cursor.execute(bare(case), (admin.workspace_id, *case.values))
+                cursor.fetchall()
+
+        rounds = []
+        for _ in range(ROUNDS):
+            whole, floor = timed(ask), timed(shortest)
+            with tenant_scope(admin.workspace_id):
+                rounds.append((whole, floor, timed(sql)))
+        product, floor, least = (min(times) * 1000 for times in zip(*rounds, strict=True))
+        print(
+            f"{case.name:20}{product:7.1f} ms{floor:8.1f} ms{least:8.1f} ms{product / least:8.1f}"
+            f"{(product - floor) / least:11.1f}{len(said):9}"
+        )
+        for one in filter(reads_logs, said):
+            plan, scans = plan_of(admin.workspace_id, one)
+            print(f"    {plan}{'   <-- SEQUENTIAL SCAN' if scans else ''}")
+
+
+def main() -> None:
+    count = int(sys.argv[1]) if len(sys.argv) > 1 else 1_000_000
+    workspaces = int(sys.argv[2]) if len(sys.argv) > 2 else 200
+    with servers():
+        from django.conf import settings
+        from django.test import Client
+
+        from accounts.api_keys import make_api_key
+        from accounts.tenancy import tenant_scope
+        from tests.benchmarks.logs import fill
+
+        settings.WHITENOISE_AUTOREFRESH = False  # as in production: else each request looks for a file first
+        began = time.perf_counter()
+        admin = fill(workspaces, count // workspaces)[workspaces // 2]
+        print(f"{count:,} time logs in {workspaces} workspaces, made in {time.perf_counter() - began:.0f} s")
+        with tenant_scope(admin.workspace_id):
+            key = make_api_key(workspace=admin.workspace, user=admin.user, name="Bench")[1]
+        browser = Client()
+        browser.force_login(admin.user)
+        api = Client(headers={"Authorization": f"Bearer {key}"})
+        measure(api, browser, admin, deep=min(40, count // workspaces // PAGE_SIZE))
+
+
+if __name__ == "__main__":
+    main()
