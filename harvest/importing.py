@@ -14,13 +14,14 @@ from __future__ import annotations
 
 import logging
 from concurrent.futures import Future, ThreadPoolExecutor
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import Self
 from uuid import UUID
 
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, transaction
 from django.db import connection as database
+from django.db.models import Q
 from django.utils import timezone
 
 from accounts.errors import Invalid, ServiceError
@@ -28,14 +29,15 @@ from accounts.models import User, Workspace
 from accounts.services import record_audit
 from accounts.tenancy import tenant_scope
 from harvest.catalogue import Seen, is_stale, read_catalogue, store_catalogue
-from harvest.client import HarvestClient
+from harvest.changes import night_of, tell_of_night, walk_changes
+from harvest.client import HarvestClient, Patience
 from harvest.credentials import open_client, usable_connection
-from harvest.errors import HarvestAuthError, HarvestError, HarvestRateLimited
+from harvest.errors import HarvestAuthError, HarvestError, HarvestRateLimited, HarvestUnavailable
 from harvest.incoming import forget_remembered, remembered_now, window_of_remembered
 from harvest.reading import ahead, read_entries, read_window
 from harvest.renewal import mark_reconnect_needed
 from harvest.writing import NOTHING, Prepared, load_context, name_what_is_gone, prepare_page, write_prepared
-from integrations.models import Outcome, RunEntry, RunKind, RunState, SyncRun
+from integrations.models import Connection, ConnectionStatus, Outcome, RunEntry, RunKind, RunState, SyncRun
 from integrations.runs import MOST_ATTEMPTS, LeaseLost, claim_run, finish_run, prolong, release_run, start_run
 
 logger = logging.getLogger("harvest.importing")
@@ -43,6 +45,9 @@ logger = logging.getLogger("harvest.importing")
 DEFAULT_DAYS = 14
 MOST_DAYS = 3660
 FEW = 25  # remembered entries that are asked for one by one; more are cheaper by their window
+# A night asks once, and comes back after these waits: no worker sleeps while others wait.
+NO_PATIENCE = Patience(attempts=1, total=120.0)
+AGAIN_AFTER = [timedelta(minutes=minutes) for minutes in (1, 3, 9, 27)]
 EARLIEST, LATEST = date(1970, 1, 1), date(2199, 12, 31)
 
 
@@ -193,9 +198,17 @@ def execute_run(*, workspace_id: UUID, run_id: UUID) -> None:
 
 
 def _walk_and_end(run: SyncRun, lease: int) -> None:
+    if not run.connection.connected:
+        _end(run, RunState.FAILED, "Harvest has to be connected again first.")
+        return
+    watermark: datetime | None = None
+    nightly = run.kind == RunKind.AUTO
     try:
-        with open_client(run.connection) as client:
-            shortfall = _walk(run, client, lease)
+        with open_client(run.connection, patience=NO_PATIENCE if nightly else None) as client:
+            if run.kind == RunKind.IMPORT:
+                shortfall = _walk(run, client, lease)
+            else:
+                shortfall, watermark = walk_changes(run, client, Writer(run, lease), lease=lease)
     except HarvestAuthError as error:
         with tenant_scope(run.workspace_id):
             mark_reconnect_needed(run.connection, error.message)
@@ -205,10 +218,17 @@ def _walk_and_end(run: SyncRun, lease: int) -> None:
         with tenant_scope(run.workspace_id):
             release_run(run, until=timezone.now() + timedelta(seconds=error.retry_after_seconds or lease))
     except HarvestError as error:
+        if nightly and isinstance(error, HarvestUnavailable) and run.attempts <= len(AGAIN_AFTER):
+            # It waits in the queue rather than in a worker, where it would delay other workspaces.
+            with tenant_scope(run.workspace_id):
+                release_run(run, until=timezone.now() + AGAIN_AFTER[run.attempts - 1])
+            return
         with tenant_scope(run.workspace_id):
             some = RunEntry.objects.filter(run=run).exists()
         rest = (
             " What was read until then is in; importing the window again brings in the rest, nothing twice."
+            if run.kind == RunKind.IMPORT
+            else " What was read until then is in; the next sync brings in the rest."
         )
         _end(run, RunState.PARTIAL if some else RunState.FAILED, error.message + (rest if some else ""))
     else:
@@ -216,16 +236,26 @@ def _walk_and_end(run: SyncRun, lease: int) -> None:
             failed = RunEntry.objects.filter(run=run, outcome=Outcome.FAILED).exists()
         moving = (
             f"Harvest's list kept changing while it was read: at least {shortfall} of its entries may be missing. "
-            "Import the window again."
+            f"{'Import the window' if run.kind == RunKind.IMPORT else 'Sync'} again."
             if shortfall
             else ""
         )
-        _end(run, RunState.PARTIAL if failed or shortfall else RunState.SUCCEEDED, moving)
+        state = RunState.PARTIAL if failed or shortfall else RunState.SUCCEEDED
+        _end(run, state, moving, watermark=watermark)
 
 
-def _end(run: SyncRun, state: str, error: str = "") -> None:
+def _end(run: SyncRun, state: str, error: str = "", *, watermark: datetime | None = None) -> None:
+    """End the run; in the same transaction keep how far a sync that succeeded got, and tell of a night that failed."""
     with tenant_scope(run.workspace_id):
         finish_run(run, state=state, error=error)
+        same = Connection.objects.filter(pk=run.connection_id, connected_at=run.connection.connected_at)
+        if state == RunState.SUCCEEDED and watermark is not None:
+            same.filter(Q(watermark_at=None) | Q(watermark_at__lt=watermark)).update(watermark_at=watermark)
+        # Credentials that died are told of by themselves.
+        if run.kind == RunKind.AUTO and state == RunState.FAILED:
+            row = same.filter(status=ConnectionStatus.CONNECTED).select_related("workspace").first()
+            if row is not None:
+                tell_of_night(row, night_of(run.created_at), what=f"It failed: {error}")
 
 
 class Writer:

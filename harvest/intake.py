@@ -3,7 +3,8 @@
 The order is the product's promise, and each step is one branch of `decide`:
 
     0. no link, and this product's own or a twin      -> Link
-    1. linked to a log or a proposal, deleted or not  -> Skip already_imported, or dismissed in Inbound
+    1. linked to a log or a proposal, deleted or not  -> Skip already_imported, or dismissed in Inbound;
+                                                         in a sync Unchanged, where it is
     2. the timer is running                           -> Skip timer_running
     3. the project is mapped: its task must be too    -> Import, or Skip task_not_mapped
     4. the client is mapped                           -> Import on the work item its notes name, else Propose
@@ -24,7 +25,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from enum import StrEnum
 from typing import Self, TypeAlias
 
-from harvest.payloads import TimeEntryPayload
+from harvest.payloads import TimeEntryPayload, content_hash
 
 Target: TypeAlias = Hashable
 
@@ -135,7 +136,14 @@ class Skip:
     detail: str = ""
 
 
-Decision: TypeAlias = Link | Import | Propose | Skip
+@dataclass(frozen=True, slots=True)
+class Unchanged:
+    """The entry is something here already, and has not changed since it was last taken over."""
+
+    remote_id: int
+
+
+Decision: TypeAlias = Link | Import | Propose | Skip | Unchanged
 
 # Scripts written without spaces (Thai to Khmer, kana, ideographs), and Hangul, whose particles cling to the
 # word before them: "ACME-12の件" names ACME-12, while "XACME-12" does not.
@@ -243,6 +251,7 @@ class IntakeContext:
     known: entries that are something here already; enough are those of the page at hand (`with_known`).
     own_or_twin: the log here that an unlinked entry is (its own push whose answer was lost, or the same time
     logged in both systems), each log once; without it no entry is linked.
+    syncing: a sync asks, which expects to see again what is here, and tells it from what an import skips.
     """
 
     projects: Mapping[int, ProjectTarget] = field(default_factory=dict)
@@ -253,6 +262,7 @@ class IntakeContext:
     work_items: WorkItems = field(default_factory=WorkItems)
     known: Mapping[int, KnownLink] = field(default_factory=dict)
     own_or_twin: Callable[[TimeEntryPayload], Target | None] | None = None
+    syncing: bool = False
 
     def with_known(self, known: Mapping[int, KnownLink]) -> Self:
         """The same context with the links of another page."""
@@ -290,6 +300,8 @@ def decide(entry: TimeEntryPayload, context: IntakeContext) -> Decision:
     remote_id = entry.id
     if link := context.known.get(remote_id):
         dismissed = link.state is LinkState.DISMISSED
+        if context.syncing and not dismissed and link.content_hash == content_hash(entry):
+            return Unchanged(remote_id)
         return Skip(remote_id, Reason.DISMISSED if dismissed else Reason.ALREADY_IMPORTED)
     if context.own_or_twin is not None and (time_log := context.own_or_twin(entry)) is not None:
         return Link(remote_id, time_log)

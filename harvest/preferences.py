@@ -9,6 +9,7 @@ from accounts.models import User, Workspace
 from accounts.services import record_audit
 from harvest.credentials import live_connection
 from harvest.models import HarvestItem, ItemKind
+from harvest.night import switched_on
 from integrations.models import Connection, Direction
 
 PREFERENCES = ("auto_sync", "direction", "conflict_policy", "default_task")
@@ -25,8 +26,6 @@ def save_preferences(*, workspace: Workspace, by: User, **values: Any) -> Connec
     live_connection(workspace)
     connection = Connection.objects.select_for_update().get(workspace=workspace, provider="harvest")
     errors: dict[str, list[str]] = {}
-    if values.get("auto_sync"):
-        errors["auto_sync"] = [NOT_YET]
     if values.get("direction") == Direction.TWO_WAY:
         errors["direction"] = [NOT_YET]
     task = values.get("default_task")
@@ -39,7 +38,9 @@ def save_preferences(*, workspace: Workspace, by: User, **values: Any) -> Connec
     if changed:
         for name, value in changed.items():
             setattr(connection, name, value)
-        connection.save(update_fields=list(changed))
+        if changed.get("auto_sync"):
+            switched_on(connection)
+        connection.save(update_fields=[*changed, "night_on"])
         record_audit(
             workspace=workspace,
             actor=by,

@@ -14,8 +14,9 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 
 from harvest.client import EntryPage, HarvestClient
 from harvest.errors import HarvestNotFound
@@ -52,15 +53,23 @@ def read_window(client: HarvestClient, first: date, last: date) -> Iterator[Read
         if oldest < until:
             until = oldest
         else:
-            yield from _read_day(client, until)
+            yield from _at_rest(partial(client.time_entry_pages, from_date=until, to_date=until))
             until -= timedelta(days=1)
     if requests > 1 and begun is not None:
         for page in client.time_entry_pages(from_date=first, to_date=last, updated_since=begun):
             yield Reading(page, None)
 
 
-def _read_day(client: HarvestClient, day: date) -> Iterator[Reading]:
-    """A day of several pages, read until two readings in a row list the same entries.
+def read_changed(client: HarvestClient, since: datetime) -> Iterator[Reading]:
+    """Every entry of any day that changed since then. Raises HarvestError; ends early for nothing else."""
+    first = True
+    for reading in _at_rest(partial(client.time_entry_pages, updated_since=since)):
+        yield replace(reading, expected=reading.page.total_entries) if first else reading
+        first = False
+
+
+def _at_rest(pages: Callable[[], Iterator[EntryPage]]) -> Iterator[Reading]:
+    """A listing; one of several pages is read until two readings in a row list the same entries.
 
     That nothing is missing from Harvest's own count does not show it: one deleted on a page already read makes up for
     the one that its going hid.
@@ -68,7 +77,7 @@ def _read_day(client: HarvestClient, day: date) -> Iterator[Reading]:
     before: set[int] | None = None
     for walk in range(MOST_WALKS):
         listed: set[int] = set()
-        for page in client.time_entry_pages(from_date=day, to_date=day):
+        for page in pages():
             listed |= {entry.id for entry in page.entries}
             at_rest = page.number == 1 or listed == before
             given_up = page.is_last and not at_rest and walk == MOST_WALKS - 1

@@ -34,6 +34,7 @@ from harvest.intake import (
     ProjectTarget,
     Propose,
     Skip,
+    Unchanged,
     WorkItem,
     WorkItems,
     decide,
@@ -394,6 +395,9 @@ def build_batch(
             failed = one.reason.value == Reason.SAVE_FAILED
             outcome = Outcome.FAILED if failed else Outcome.SKIPPED
             entries.append(_entry_row(run, next(ids), entry, outcome, Reason(one.reason.value), one.detail))
+            continue
+        if isinstance(one, Unchanged):
+            entries.append(_entry_row(run, next(ids), entry, Outcome.UNCHANGED))
             continue
         if not isinstance(one, (Import, Propose)):
             raise TypeError(f"Not a decision of an import: {one!r}")

@@ -61,6 +61,9 @@ class ConnectionSerializer(Resource):
     auto_sync = serializers.BooleanField()
     default_task = Text(max_length=40, allow_null=True, allow_blank=True, help_text="A Harvest task id.")
     last_auto_sync = RunSerializer(read_only=True, allow_null=True)
+    complete_up_to = Moment(
+        read_only=True, allow_null=True, help_text="What was changed in Harvest until then has been read."
+    )
 
 
 def shown_connection(workspace: Workspace) -> dict[str, Any]:
@@ -90,13 +93,15 @@ def shown_connection(workspace: Workspace) -> dict[str, Any]:
         "auto_sync": connection.auto_sync,
         "default_task": connection.default_task or None,
         "last_auto_sync": shown_run(last) if last else None,
+        "complete_up_to": connection.watermark_at,
     }
 
 
 class ConnectionView(WorkspaceView):
     """The workspace's connection to Harvest.
 
-    PATCH knows one way so far: `direction: two_way` and `auto_sync: true` are refused.
+    PATCH knows one way so far: `direction: two_way` is refused. `auto_sync` reads what has changed every night at
+    02:00 UTC; it pauses while a reconnect is needed, and without the pro plan.
     """
 
     unscoped = True  # PUT asks Harvest

@@ -18,6 +18,7 @@ from accounts.rest.fields import IdField, Moment, Resource, parse_id
 from accounts.rest.filters import by_choice, by_truth
 from accounts.rest.views import ListViewSet, WorkspaceView
 from harvest.importing import start_apply, start_import
+from harvest.night import start_sync
 from harvest.undo import undo_run
 from integrations.models import Outcome, Reason, RunEntry, RunKind, RunState, SyncRun
 from integrations.runs import amounts_by_client, counts_of, entries_of, represent, runs_of
@@ -192,6 +193,16 @@ class ImportsView(WorkspaceView):
             dry_run=values["dry_run"],
         )
         return accepted(request, run)
+
+
+class SyncView(WorkspaceView):
+    """Read what has changed in Harvest since the last success, as the night does, now. Answers as `imports/` does."""
+
+    needs_plan = frozenset({"write"})
+
+    @extend_schema(request=None, responses={202: RunSerializer}, operation_id="harvest_sync_create")
+    def post(self, request: Request) -> Response:
+        return accepted(request, start_sync(workspace=self.workspace, by=self.tenancy.user))
 
 
 class RunViewSet(ListViewSet[SyncRun]):

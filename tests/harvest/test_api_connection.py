@@ -133,7 +133,6 @@ def test_preferences(studio: Studio) -> None:
     ("field", "value", "words"),
     [
         ("direction", "two_way", "This is not available yet."),
-        ("auto_sync", True, "This is not available yet."),
         ("direction", "sideways", "not a valid choice"),
         ("default_task", "999999", "Harvest has no such task here."),
         ("default_task", "\0", "Null characters"),

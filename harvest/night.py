@@ -1,0 +1,188 @@
+"""The night: at 02:00 UTC each connection whose automated sync is on reads what has changed.
+
+How it goes: a sweep runs every few seconds, day and night. It looks for connections that the present night (the last
+02:00 that has passed) has not been started for, those whose last success is the oldest first, and starts as many as
+spread what is left over the rest of half an hour; starting one writes its run and the night on the connection in one
+transaction, and tells a worker. Nothing else is remembered, so it does not matter whether beat was away at 02:00 (what
+is missed is found when it returns), or is there twice (the second finds the night on the connection).
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
+from uuid import UUID
+
+from django.core.cache import cache
+from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.utils import timezone
+
+from accounts.errors import RunInProgress
+from accounts.models import Plan, User, Workspace
+from accounts.services import record_audit
+from accounts.tenancy import SPAN_SWEEP, span, tenant_scope
+from harvest.changes import beginning_of, night_of, tell_of_night
+from harvest.credentials import PROVIDER, usable_connection
+from harvest.importing import enqueue
+from integrations.models import LIVE_STATES, Connection, ConnectionStatus, RunKind, RunState, SyncRun
+from integrations.runs import start_run
+
+logger = logging.getLogger("harvest.night")
+
+SPREAD = timedelta(minutes=30)
+LATE_AFTER = timedelta(hours=1)
+SWEEP_SECONDS = 10
+FEWEST_AT_ONCE = 20  # a handful need no spreading
+MOST_WAITING = (
+    500  # queued runs; what workers cannot keep up with waits here, in order, instead of in the broker
+)
+LOOKED = "harvest.night.looked"  # in the cache: when a sweep last came to its end
+
+
+def enabled() -> QuerySet[Connection]:
+    """Connections whose automated sync is on and not paused: by a plan, or for want of good credentials."""
+    return Connection.objects.filter(
+        provider=PROVIDER, status=ConnectionStatus.CONNECTED, auto_sync=True, workspace__plan=Plan.PRO
+    )
+
+
+def not_started(night: date) -> QuerySet[Connection]:
+    return enabled().filter(Q(night_on=None) | Q(night_on__lt=night))
+
+
+# --- Starting --------------------------------------------------------------------------------------------------------
+def sweep_nights(*, now: datetime | None = None) -> int:
+    """Start what is due of the present night, and tell of what is late. Returns how many runs were started."""
+    now = now or timezone.now()
+    night = night_of(now)
+    _tell_what_is_late(night, now)
+    started = 0
+    for workspace_id, connection_id in _due(night, now):
+        try:
+            started += (
+                start_night(workspace_id=workspace_id, connection_id=connection_id, night=night) is not None
+            )
+        except RunInProgress:
+            continue  # an import has just begun: the next sweep finds it again
+        except Exception:
+            # One workspace's trouble is its own.
+            logger.exception("connection %s: the night could not be started", connection_id)
+    cache.set(LOOKED, now, timeout=None)
+    return started
+
+
+def _due(night: date, now: datetime) -> list[tuple[UUID, UUID]]:
+    """(workspace id, connection id) of the next ones to start now."""
+    left = (beginning_of(night) + SPREAD - now).total_seconds()
+    with span(SPAN_SWEEP, "nights"):
+        due = not_started(night).exclude(
+            Exists(SyncRun.objects.filter(connection=OuterRef("pk"), state__in=LIVE_STATES))
+        )
+        total = due.count()
+        if not total:
+            return []
+        share = (
+            max(FEWEST_AT_ONCE, math.ceil(total * SWEEP_SECONDS / left)) if left > SWEEP_SECONDS else total
+        )
+        waiting = SyncRun.objects.filter(kind=RunKind.AUTO, state=RunState.QUEUED).count()
+        oldest_first = due.order_by(F("watermark_at").asc(nulls_first=True), "id")
+        return list(
+            oldest_first.values_list("workspace_id", "id")[: max(0, min(share, MOST_WAITING - waiting))]
+        )
+
+
+def start_night(*, workspace_id: UUID, connection_id: UUID, night: date) -> SyncRun | None:
+    """Queue the run of a night for one connection; None where it has been, or is off by now. Raises RunInProgress."""
+    with tenant_scope(workspace_id):
+        taken = not_started(night).filter(pk=connection_id).update(night_on=night)
+        return _queue(connection_id, RunKind.AUTO) if taken else None
+
+
+def _queue(connection_id: UUID, kind: str, by: User | None = None) -> SyncRun:
+    connection = Connection.objects.get(pk=connection_id)
+    run = start_run(connection=connection, kind=kind, requested_by=by)
+    enqueue(connection.workspace_id, run.id)
+    return run
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What came of starting every connection: runs queued, and connections that had one already."""
+
+    started: int
+    busy: int
+
+
+def start_all() -> Started:
+    """Start every connection now, also one whose night has been: what an operator asks for by hand."""
+    night = night_of(timezone.now())
+    started = busy = 0
+    for workspace_id, connection_id in _every():
+        try:
+            with tenant_scope(workspace_id):
+                if enabled().filter(pk=connection_id).update(night_on=night):
+                    _queue(connection_id, RunKind.AUTO)
+                    started += 1
+        except RunInProgress:
+            busy += 1
+    return Started(started, busy)
+
+
+def _every(size: int = 1000) -> Iterator[tuple[UUID, UUID]]:
+    last: UUID | None = None
+    while True:
+        with span(SPAN_SWEEP, "nights"):
+            rows = enabled().order_by("id")
+            page = list((rows.filter(id__gt=last) if last else rows).values_list("workspace_id", "id")[:size])
+        yield from page
+        if len(page) < size:
+            return
+        last = page[-1][1]
+
+
+def start_sync(*, workspace: Workspace, by: User) -> SyncRun:
+    """Queue what the night does, now, for this workspace, inside its scope.
+
+    Raises NotConnected, PlanRequired, RunInProgress.
+    """
+    connection = usable_connection(workspace)
+    run = _queue(connection.pk, RunKind.SYNC, by)
+    record_audit(workspace=workspace, actor=by, action="harvest.sync", run=str(run.id))
+    return run
+
+
+def switched_on(connection: Connection, *, now: datetime | None = None) -> None:
+    """Automated sync was just switched on (unsaved): its first night is the next one."""
+    connection.night_on = night_of(now or timezone.now())
+
+
+# --- What is late ----------------------------------------------------------------------------------------------------
+def _tell_what_is_late(night: date, now: datetime) -> None:
+    """Tell, once a night, of connections that it had not begun for by 03:00 UTC, whoever was away: beat or workers.
+
+    A connection that came back during the day (connected anew, or on a better plan) is no fault of the night: while
+    sweeps kept coming, only runs that no worker took up are late.
+    """
+    begun = beginning_of(night)
+    deadline = begun + LATE_AFTER
+    if now < deadline:
+        return
+    looked = cache.get(LOOKED)
+    waiting = SyncRun.objects.filter(
+        kind=RunKind.AUTO, state=RunState.QUEUED, created_at__gte=begun, created_at__lt=deadline
+    )
+    with span(SPAN_SWEEP, "nights"):
+        late = set(waiting.values_list("workspace_id", "connection_id"))
+        if looked is None or looked < begun + SPREAD:
+            missed = not_started(night).filter(connected_at__lt=begun)
+            late |= set(missed.values_list("workspace_id", "id"))
+    for workspace_id, connection_id in late:
+        try:
+            with tenant_scope(workspace_id):
+                row = Connection.objects.select_related("workspace").get(pk=connection_id)
+                tell_of_night(row, night, what="It had not started by 03:00 UTC, and is being made up now.")
+        except Exception:
+            logger.exception("connection %s: nobody could be told of its night", connection_id)
