@@ -292,6 +292,34 @@ def test_a_long_import_shows_how_far_it_is(
     expect(run.locator("progress")).to_be_visible()
 
 
+def test_without_javascript(
+    new_page: Callable[..., Page],
+    enter: Callable[..., Page],
+    admin: Membership,
+    remote: dict[str, int],
+    celery_worker_process: Worker,
+) -> None:
+    page = enter(new_page(java_script_enabled=False, viewport={"width": 1280, "height": 800}))
+    connect(page)
+    tab(page, "Tasks")
+    page.get_by_role("button", name="Match by name").locator("visible=true").click()
+    expect(page.get_by_label("Design", exact=True)).to_have_value("Design")
+    page.get_by_role("button", name="Save mappings").locator("visible=true").click()
+    expect(page.locator("#notices")).to_contain_text("Saved 1 mapping.")
+    tab(page, "Projects")
+    page.get_by_label("WebsiteAcme").fill("Website")
+    page.get_by_role("button", name="Save mappings").locator("visible=true").click()
+    page.get_by_label("From", exact=True).fill("2026-06-01")
+    page.get_by_label("To", exact=True).fill("2026-06-12")
+    page.get_by_role("button", name="Import from Harvest").click()
+    for _ in range(60):
+        page.wait_for_timeout(500)
+        page.goto(page.url.partition("#")[0])
+        if not page.get_by_role("link", name="See how far it is").count():
+            break
+    expect(page.locator("#run")).to_contain_text("Imported 13 of 13 entries (2026-06-01 → 2026-06-12)")
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 360])
 def test_every_state_is_accessible(
