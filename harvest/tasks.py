@@ -39,7 +39,17 @@ def renew_token(workspace_id: str, connection_id: str) -> None:
 @shared_task(name="harvest.tasks.sweep_tokens")
 def sweep_tokens() -> None:
     """Have the access of connections renewed ahead of time, idle ones too; forget consents that nobody came back to."""
+    from harvest.consents import forget_old_consents
     from harvest.renewal import due_renewals
 
+    forget_old_consents()
     for workspace_id, connection_id in due_renewals():
         renew_token.delay(str(workspace_id), str(connection_id))
+
+
+@shared_task(name="harvest.tasks.harvest_nightly")
+def harvest_nightly() -> None:
+    """At 02:00 UTC, and every few seconds after: start what is due of the night. Twice does no harm."""
+    from harvest.night import sweep_nights
+
+    sweep_nights()

@@ -2,11 +2,14 @@
 
 from django.urls import path
 
-from harvest import views
+from harvest import oauth_views, views
 
 urlpatterns = [
     path("", views.harvest, name="harvest"),
     path("connect/", views.connect, name="harvest-connect"),
+    path("authorize/", oauth_views.authorize, name="harvest-authorize"),
+    path("callback/", oauth_views.callback, name="harvest-callback"),
+    path("choose/<uuid:id>/", oauth_views.choose_account, name="harvest-choose"),
     path("disconnect/", views.disconnect, name="harvest-disconnect"),
     path("mappings/", views.mappings, name="harvest-mappings"),
     path("refresh/", views.refresh, name="harvest-refresh"),

@@ -3,13 +3,16 @@
 from django.urls import URLPattern, URLResolver, path
 
 from harvest.api import mappings
+from harvest.api.authorize import AuthorizeView
 from harvest.api.connection import ConnectionView
-from harvest.api.runs import ImportsView, RunEntryViewSet, RunViewSet
+from harvest.api.runs import ImportsView, RunEntryViewSet, RunViewSet, SyncView
 
 urlpatterns: list[URLPattern | URLResolver] = [
     path("connection/", ConnectionView.as_view(), name="harvest-connection"),
+    path("authorize/", AuthorizeView.as_view(), name="harvest-authorize"),
     *mappings.urlpatterns,
     path("imports/", ImportsView.as_view(), name="harvest-imports"),
+    path("sync/", SyncView.as_view(), name="harvest-sync"),
     path("runs/", RunViewSet.as_view({"get": "list"}), name="harvest-run-list"),
     path("runs/<str:id>/", RunViewSet.as_view({"get": "retrieve"}), name="harvest-run-detail"),
     path("runs/<str:id>/entries/", RunEntryViewSet.as_view({"get": "list"}), name="harvest-run-entries"),
