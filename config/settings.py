@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from celery.schedules import crontab
 from csp.constants import NONE, SELF
 
 from config.env import BASE_DIR, PRODUCTION, STATE_DIR, env, secret
@@ -123,6 +124,10 @@ CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_BEAT_SCHEDULE = {
     "sweep-runs": {"task": "harvest.tasks.sweep_runs", "schedule": 5.0, "options": {"expires": 5}},
+    "harvest-nightly": {"task": "harvest.tasks.harvest_nightly", "schedule": crontab(minute="0", hour="2")},
+    # It carries the night on, and makes one up that beat was away for.
+    "sweep-nights": {"task": "harvest.tasks.harvest_nightly", "schedule": 10.0, "options": {"expires": 10}},
+    "sweep-tokens": {"task": "harvest.tasks.sweep_tokens", "schedule": 60.0, "options": {"expires": 60}},
 }
 CELERY_BEAT_SCHEDULE_FILENAME = env.str("CELERY_BEAT_SCHEDULE_FILE", "celerybeat-schedule")
 
@@ -148,6 +153,7 @@ SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = PRODUCTION
 CSRF_COOKIE_SECURE = PRODUCTION
 CSRF_FAILURE_VIEW = "config.views.csrf_failure"
+DEFAULT_EXCEPTION_REPORTER_FILTER = "config.reports.ReportFilter"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 SECURE_PROXY_SSL_HEADER = ("HTTP_X_FORWARDED_PROTO", "https") if env.bool("BEHIND_PROXY", False) else None
