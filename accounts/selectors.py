@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 
-from accounts.models import ApiKey, Membership, User, Workspace
+from accounts.models import ApiKey, AuditEvent, Membership, User, Workspace
 from accounts.tenancy import SPAN_USER, span
 
 
@@ -39,3 +39,11 @@ def api_keys_of(workspace: Workspace, *, viewer: Membership) -> QuerySet[ApiKey]
     """API keys that are not revoked: an admin's view is of all, everybody else's of their own."""
     keys = ApiKey.objects.filter(workspace=workspace, revoked_at=None).select_related("user")
     return keys if viewer.is_admin else keys.filter(user_id=viewer.user_id)
+
+
+def audit_of(workspace: Workspace, *, viewer: Membership) -> QuerySet[AuditEvent]:
+    """The trail. Who is no admin sees of API keys their own alone, as in the list of keys."""
+    events = AuditEvent.objects.filter(workspace=workspace).select_related("actor")
+    if viewer.is_admin:
+        return events
+    return events.exclude(Q(action__startswith="api_key.") & ~Q(actor_id=viewer.user_id))

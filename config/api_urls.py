@@ -4,6 +4,7 @@ from django.urls import URLPattern, URLResolver, include, path, re_path
 from rest_framework.routers import SimpleRouter
 
 from accounts.api import ApiKeyViewSet, MemberViewSet, MeView, WorkspaceSettingsView
+from accounts.api_notices import AuditViewSet, NoticeViewSet
 from accounts.rest.docs import DocsView, SchemaView
 from accounts.rest.views import unknown_path
 from clients.api import ClientViewSet, ContactViewSet, ProjectViewSet
@@ -20,6 +21,8 @@ router.register("projects", ProjectViewSet, "project")
 router.register("activity-types", ActivityTypeViewSet, "activity-type")
 router.register("work-items", WorkItemViewSet, "work-item")
 router.register("time-logs", TimeLogViewSet, "time-log")
+router.register("notices", NoticeViewSet, "notice")
+router.register("audit", AuditViewSet, "audit")
 router.register("inbound/proposals", ProposalViewSet, "proposal")
 
 version_1: list[URLPattern | URLResolver] = [
