@@ -65,7 +65,7 @@ def save_work_item(*, workspace: Workspace, work_item: WorkItem | None = None, *
     client: Client | None = values.get("client", None if made else work_item.client)
     if project is not None:
         if client is not None and project.client_id != client.id:
-            if "client" in values and "project" in values or "project" in values and made:
+            if ("client" in values and "project" in values) or ("project" in values and made):
                 errors["project"] = ["This project belongs to another client."]
             elif "project" in values:
                 client = project.client
@@ -97,7 +97,7 @@ def save_work_item(*, workspace: Workspace, work_item: WorkItem | None = None, *
 
 
 def key_prefix(name: str) -> str:
-    """Up to six capital letters or digits of a name's first words: "Łódź Film Co." -> "LODZ"; "WI" where none is left."""
+    """Up to six capital letters or digits of a name's first word: "Łódź Film" -> "LODZ"; "WI" where none is left."""
     plain = unicodedata.normalize("NFKD", name.replace("Ł", "L").replace("ł", "l").replace("ß", "ss"))
     words = re.findall(r"[A-Za-z0-9]+", "".join(c for c in plain if not unicodedata.combining(c)))
     return words[0].upper()[:6] if words else "WI"
@@ -137,9 +137,9 @@ def check_writer(*, by: Membership, owner_id: UUID) -> None:
 def record_time_log(*, workspace: Workspace, by: Membership, **values: Any) -> TimeLog:
     """Make a time log.
 
-    values: `spent_date`, `seconds` and one of `work_item`, `project`, `client` (the client follows from the first that
-    is given; a mismatch is an error); optionally `activity_type` (whose rate and billable it takes), `owner` (a User; the caller unless
-    given), `notes`, `billable`. Raises Invalid, Forbidden.
+    values: `spent_date`, `seconds` and one of `work_item`, `project`, `client` (the client follows from the first
+    that is given; a mismatch is an error); optionally `activity_type` (whose rate and billable it takes), `owner` (a
+    User; the caller unless given), `notes`, `billable`. Raises Invalid, Forbidden.
     """
     log = TimeLog(workspace=workspace, owner=values.get("owner") or by.user, source=Source.MANUAL)
     check_writer(by=by, owner_id=log.owner_id)
