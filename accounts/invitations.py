@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
-
 from allauth.account.forms import default_token_generator
 from allauth.account.utils import user_pk_to_url_str
 from django.conf import settings
@@ -18,7 +16,8 @@ def invite(*, workspace: Workspace, user: User, actor: User | None) -> None:
     """Send the invitation once the membership is committed. A mail server that fails does not undo the membership."""
     subject = f"You are in the workspace {' '.join(workspace.name.split())}"
     text = words(workspace=workspace, user=user, actor=actor)
-    transaction.on_commit(partial(_send, subject, text, user.email), robust=True)
+    # A lambda rather than a partial: Django's log of a failure asks for a function's name.
+    transaction.on_commit(lambda: _send(subject, text, user.email), robust=True)
 
 
 def words(*, workspace: Workspace, user: User, actor: User | None) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import partial
 
 from django.conf import settings
 from django.core.mail import send_mail
@@ -62,9 +61,17 @@ def tell(
         body = f"{text}\n"
         if remedy:
             body += f"\n{remedy.words}: {settings.BASE_URL}{remedy.path}\n"
-        # A mail server that fails does not undo the notice.
-        transaction.on_commit(partial(send_mail, subject, body, None, [person.email]), robust=True)
+        _mail_later(subject, body, person.email)
     return told
+
+
+def _mail_later(subject: str, body: str, address: str) -> None:
+    """Send once this is committed. A mail server that fails does not undo the notice: it is logged."""
+
+    def send() -> None:  # a function with a name, which Django's log of failures asks for
+        send_mail(subject, body, None, [address])
+
+    transaction.on_commit(send, robust=True)
 
 
 def notices_of(workspace: Workspace, user: User) -> QuerySet[Notice]:
