@@ -13,6 +13,7 @@ the database, so nothing is counted or imported twice.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import date, datetime, timedelta
 from typing import Self
@@ -28,7 +29,7 @@ from accounts.errors import Invalid, ServiceError
 from accounts.models import User, Workspace
 from accounts.services import record_audit
 from accounts.tenancy import tenant_scope
-from harvest.catalogue import Seen, is_stale, read_catalogue, store_catalogue
+from harvest.catalogue import Item, Seen, is_stale, read_catalogue, store_catalogue
 from harvest.changes import night_of, tell_of_night, walk_changes
 from harvest.client import HarvestClient, Patience
 from harvest.credentials import open_client, usable_connection
@@ -312,18 +313,23 @@ class Writer:
 
 def _walk(run: SyncRun, client: HarvestClient, lease: int) -> int:
     """Read and write the run's entries. Returns how many a day that would not come to rest is still short of."""
-    if is_stale(run.connection):
-        items = read_catalogue(client, run.connection)
-        with tenant_scope(run.workspace_id):
-            prolong(run, lease_seconds=lease)
-            store_catalogue(run.connection, items)
-    with tenant_scope(run.workspace_id):
-        context = load_context(run.connection)
-        only = remembered_now(run.connection) if run.remembered else None
 
     def keep_hold() -> None:
         with tenant_scope(run.workspace_id):
             prolong(run, lease_seconds=lease)
+
+    def lists() -> Iterator[list[Item]]:
+        yield read_catalogue(client, run.connection)
+
+    beat = max(lease / 3, 0.1)
+    if is_stale(run.connection):
+        for items in ahead(lists(), idle=keep_hold, every=beat):
+            with tenant_scope(run.workspace_id):
+                prolong(run, lease_seconds=lease)
+                store_catalogue(run.connection, items)
+    with tenant_scope(run.workspace_id):
+        context = load_context(run.connection)
+        only = remembered_now(run.connection) if run.remembered else None
 
     if run.from_date is None or run.to_date is None:
         raise ValueError("An import has a window.")
@@ -333,7 +339,7 @@ def _walk(run: SyncRun, client: HarvestClient, lease: int) -> int:
         source = read_window(client, run.from_date, run.to_date)
     shortfall = 0
     with Writer(run, lease) as writer:
-        for reading in ahead(source, idle=keep_hold, every=max(lease / 3, 0.1)):
+        for reading in ahead(source, idle=keep_hold, every=beat):
             with tenant_scope(run.workspace_id):
                 prepared = prepare_page(run, reading.page, context, only=only, in_flight=writer.in_flight)
             writer.write(

@@ -17,12 +17,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
+from typing import TypeVar
 
 from harvest.client import EntryPage, HarvestClient
 from harvest.errors import HarvestNotFound
 
 MOST_WALKS = 5  # over one day that fills more than a page and keeps changing
 MARGIN = timedelta(seconds=5)  # stamps are whole seconds, and a write may show late in a list
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,16 +114,16 @@ def read_entries(client: HarvestClient, ids: list[int]) -> Iterator[Reading]:
     )
 
 
-def ahead(source: Iterator[Reading], *, idle: Callable[[], None], every: float) -> Iterator[Reading]:
-    """The same readings, fetched ahead in a thread of their own, so that reading the next overlaps writing this one.
+def ahead(source: Iterator[T], *, idle: Callable[[], None], every: float) -> Iterator[T]:
+    """The same items, fetched ahead in a thread of their own, so that reading the next overlaps writing this one.
 
     idle: called every so many seconds while one is waited for; what it raises ends the reading. What the source raises
     is raised here. The source must touch nothing of the calling thread's (no database).
     """
-    fetched: queue.Queue[Reading | BaseException | None] = queue.Queue(maxsize=1)
+    fetched: queue.Queue[T | BaseException | None] = queue.Queue(maxsize=1)
     stop = threading.Event()
 
-    def hand_over(item: Reading | BaseException | None) -> bool:
+    def hand_over(item: T | BaseException | None) -> bool:
         while not stop.is_set():
             try:
                 fetched.put(item, timeout=0.2)
