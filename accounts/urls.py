@@ -2,11 +2,15 @@
 
 from django.urls import path
 
-from accounts import views
+from accounts import notice_views, views
 
 urlpatterns = [
     path("theme/", views.theme, name="theme"),
     path("switch-workspace/", views.switch_workspace, name="workspace-switch"),
+    path("notices/", notice_views.notices, name="notices"),
+    path("notices/read/", notice_views.read_all, name="notices-read"),
+    path("notices/<uuid:id>/read/", notice_views.read_notice, name="notice-read"),
+    path("settings/audit/", notice_views.audit, name="audit"),
     path("settings/people/", views.people, name="people"),
     path("settings/people/add/", views.add_person, name="person-add"),
     path("settings/people/<uuid:id>/role/", views.change_role, name="person-role"),

@@ -10,6 +10,7 @@ from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 
 from accounts.middleware import Tenancy
+from accounts.notices import unread_of
 from accounts.tenancy import tenant_scope
 from config.demo import EMAIL, PASSWORD
 from inbound.models import ProposalStatus, TimeProposal
@@ -26,6 +27,7 @@ def frame(request: HttpRequest) -> dict[str, Any]:
         "theme": theme if theme in THEMES else "",
         # Called by the frame alone: a fragment of a page asks the database for none of it.
         "inbound_count": lambda: _waiting(tenancy) if tenancy else 0,
+        "notice_count": lambda: _unread(tenancy) if tenancy else 0,
         "integrations_url": _integrations_url,
         "demo": {"email": EMAIL, "password": PASSWORD, "mail": settings.MAIL_DIR} if settings.DEMO else None,
     }
@@ -38,6 +40,14 @@ def _waiting(tenancy: Tenancy) -> int:
         return waiting.count()
     with tenant_scope(tenancy.workspace.id):
         return waiting.count()
+
+
+def _unread(tenancy: Tenancy) -> int:
+    unread = unread_of(tenancy.workspace, tenancy.user)
+    if connection.in_atomic_block:
+        return unread.count()
+    with tenant_scope(tenancy.workspace.id):
+        return unread.count()
 
 
 def _integrations_url() -> str:

@@ -9,6 +9,7 @@ from django.shortcuts import render
 
 from accounts.middleware import WorkspaceRequest
 from accounts.models import Workspace
+from accounts.notices import unread_of
 from accounts.pages import workspace_page
 from config.charts import chart_of
 from inbound.models import ProposalStatus, TimeProposal
@@ -18,6 +19,7 @@ from timelogs.selectors import days_of, time_logs_of, totals_of
 DAYS = 14
 RECENT = 8
 WAITING = 5
+NOTICES = 3
 
 
 @workspace_page
@@ -44,6 +46,7 @@ def home(request: WorkspaceRequest) -> HttpResponse:
         "proposals": waiting.select_related("client", "owner").order_by("-spent_date", "-id")[:WAITING],
         "waiting": waiting.count(),
         "harvest": _harvest(workspace),
+        "unread": unread_of(workspace, user).order_by("-created_at", "-id")[:NOTICES],
     }
     return render(request, "home.html", context)
 

@@ -9,7 +9,7 @@ from urllib.parse import urlencode
 from django.urls import reverse
 from django.utils import timezone
 
-from integrations.models import Outcome, Reason, RunEntry, RunState, SyncRun
+from integrations.models import Outcome, Reason, RunEntry, RunKind, RunState, SyncRun
 from integrations.runs import Counts, counts_of, headline, shown_total
 
 # Seconds between two looks at a live run: short ones end soon, and long ones need no hurry.
@@ -161,6 +161,8 @@ class Result:
             return "Waiting to start" if self.run.state == RunState.QUEUED else "Running"
         if self.run.state == RunState.FAILED and not self.counts.done:
             return self.run.error
+        if self.run.kind != RunKind.IMPORT and not self.total:
+            return headline(self.run, self.counts)
         parts = [f"{self.imported:,} {'would come in' if self.run.dry_run else 'imported'}"]
         if self.proposed:
             parts.append(f"{self.proposed:,} to Inbound")

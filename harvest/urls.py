@@ -10,6 +10,7 @@ urlpatterns = [
     path("authorize/", oauth_views.authorize, name="harvest-authorize"),
     path("callback/", oauth_views.callback, name="harvest-callback"),
     path("choose/<uuid:id>/", oauth_views.choose_account, name="harvest-choose"),
+    path("auto-sync/", views.auto_sync, name="harvest-auto-sync"),
     path("disconnect/", views.disconnect, name="harvest-disconnect"),
     path("mappings/", views.mappings, name="harvest-mappings"),
     path("refresh/", views.refresh, name="harvest-refresh"),

@@ -46,10 +46,13 @@ from harvest.importing import EARLIEST, checked_window, start_apply, start_impor
 from harvest.incoming import incoming
 from harvest.mappings import KINDS, create_missing
 from harvest.models import HarvestItem
+from harvest.oauth import is_available
+from harvest.oauth_views import leads_to_harvest
+from harvest.preferences import save_preferences
 from harvest.results import Link, Result, remedy_of, results_of
 from harvest.sheets import Sheets, load_sheets
 from harvest.undo import undo_run
-from integrations.models import Connection, ConnectionStatus, Outcome, Reason, RunEntry, SyncRun
+from integrations.models import Connection, ConnectionStatus, Outcome, Reason, RunEntry, RunKind, SyncRun
 from integrations.runs import amounts_by_client, entries_of, runs_of
 
 NEWEST = ("-id",)
@@ -89,6 +92,7 @@ def _page(
         **_history(request),
         "form": ConnectForm(initial={"account_id": connection.account_id if connection else ""}),
         "withdraw_url": WITHDRAW_URL,
+        "by_consent": is_available(),
     }
     if connection is not None and context["live"]:
         sheets = sheets or load_sheets(workspace, connection)
@@ -97,9 +101,18 @@ def _page(
         context |= _mappings(request, connection, sheets)
         context |= {
             "window": WindowForm(initial={"from": first, "to": last}),
+            "last_auto": _last_auto(connection),
             **_shown(newest),
         }
-    return render(request, "harvest/harvest.html", context | more, status=status)
+    return leads_to_harvest(render(request, "harvest/harvest.html", context | more, status=status))
+
+
+def _last_auto(connection: Connection) -> Result | None:
+    """The newest automated sync."""
+    run = (
+        runs_of(connection.workspace).filter(connection=connection, kind=RunKind.AUTO).order_by("-id").first()
+    )
+    return _result(run) if run else None
 
 
 def _rights(request: WorkspaceRequest, connection: Connection | None) -> dict[str, Any]:
@@ -176,6 +189,21 @@ def connect(request: WorkspaceRequest) -> HttpResponse:
         refresh_catalogue(workspace, connection)
     except UpstreamUnavailable as error:
         notify(request, error.detail, "warn")
+    return redirect("harvest")
+
+
+@require_POST
+@managers_only
+def auto_sync(request: WorkspaceRequest) -> HttpResponse:
+    """Switch automated sync on or off."""
+    workspace = request.tenancy.workspace
+    credentials.check_plan(workspace)
+    on = request.POST.get("auto_sync") == "on"
+    save_preferences(workspace=workspace, by=request.tenancy.user, auto_sync=on)
+    words = "Automated sync is on. It begins tonight, at 02:00 UTC." if on else "Automated sync is off."
+    if request.htmx:
+        return toast(HttpResponse(status=204), words)
+    notify(request, words)
     return redirect("harvest")
 
 

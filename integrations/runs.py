@@ -258,6 +258,8 @@ def headline(run: SyncRun, counts: Counts) -> str:
         return f"An import would bring in {counts.of(Outcome.IMPORTED):,} of {total:,} {entries}{window}"
     if run.kind == RunKind.IMPORT:
         return f"Imported {counts.of(Outcome.IMPORTED):,} of {total:,} {entries}{window}"
+    if not total:
+        return "Nothing new in Harvest"
     return f"Read {total:,} changed {entries}: {counts.of(Outcome.IMPORTED):,} imported{window}"
 
 

@@ -10,6 +10,7 @@ from django.test import Client
 from django.urls import URLPattern, get_resolver, reverse
 
 from accounts.models import Membership, Role
+from accounts.notices import notices_of, tell
 from accounts.tenancy import tenant_scope
 from accounts.urls import urlpatterns as accounts_urls
 from clients.urls import urlpatterns as clients_urls
@@ -79,6 +80,10 @@ SPOTS = [
     Spot("inbound-accept", ("proposal",), MANAGERS, post=True),
     Spot("inbound-dismiss", ("proposal",), MANAGERS, post=True),
     Spot("inbound-restore", ("proposal",), MANAGERS, post=True),
+    Spot("notices"),
+    Spot("notices-read", post=True),
+    Spot("notice-read", ("notice",), post=True),
+    Spot("audit"),
     Spot("people"),
     Spot("person-add", who=ADMINS, post=True),
     Spot("person-role", ("membership",), ADMINS, post=True),
@@ -102,6 +107,8 @@ def ids(admin: Membership) -> dict[str, object]:
         from accounts.models import ApiKey
 
         key = ApiKey.objects.get()
+        tell(workspace=workspace, people=[admin.user], incident="it", title="It", text="It happened.")
+        notice = notices_of(workspace, admin.user).get()
     return {
         "client": client.id,
         "project": make_project(client).id,
@@ -112,6 +119,7 @@ def ids(admin: Membership) -> dict[str, object]:
         "log": log.id,
         "membership": make_member(workspace, Role.MEMBER).id,
         "key": key.id,
+        "notice": notice.id,
     }
 
 
@@ -171,7 +179,7 @@ def test_role_opens_or_is_told_why_not(
     may = {ANYBODY: True, MANAGERS: role != Role.MEMBER, ADMINS: role == Role.ADMIN}[spot.who]
     if spot.name in ("time-log-edit", "time-log-delete", "time-log-restore"):
         may = role != Role.MEMBER  # the log is somebody else's
-    if spot.name == "api-key-revoke":
+    if spot.name in ("api-key-revoke", "notice-read"):
         assert answer.status_code == (302 if role == Role.ADMIN else 404)  # others do not see it
     elif may:
         assert answer.status_code in (200, 302, 422)
