@@ -43,4 +43,4 @@ def test_what_is_linked_or_named_is_there(page: str) -> None:
     named = re.findall(r"`((?:config|harvest|tests|integrations|accounts|docs)/[\w./]+)`", text)
     missing = [one for one in linked if not ((CHECKOUT / page).parent / one).exists()]
     missing += [one for one in named if not (CHECKOUT / one).exists()]
-    assert [one for one in missing if one != "docs/settings-page.png"] == []
+    assert missing == []
