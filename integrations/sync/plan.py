@@ -80,14 +80,20 @@ class Replace:
 
 @dataclass(frozen=True, slots=True)
 class CreateLocal:
-    """Make the local entry, or restore the deleted one. fields: in local terms; all of them, save those held."""
+    """Make the local entry, or restore the deleted one.
+
+    fields: in local terms; all of them, save those held. What was not edited is as it was agreed on.
+    """
 
     fields: Values
 
 
 @dataclass(frozen=True, slots=True)
 class CreateRemote:
-    """fields: all that goes out, in remote terms. The link, where there was one, joins the new entry."""
+    """The link, where there was one, joins the new entry.
+
+    fields: all that goes out, in remote terms. What was not edited is as it was agreed on.
+    """
 
     fields: Values
 
@@ -183,22 +189,31 @@ def plan(
 def _absent_here(base: Base | None, remote: Version, two_way: bool) -> list[Action]:
     if remote.running:
         return [Held(Way.OUT, (), TIMER_RUNNING)] if base is not None and two_way else []
+    agreed = base or {}
+    edited = _edited(Field, {name: pair.remote for name, pair in agreed.items()}, remote)
     # Harvest decides billable by itself, so that alone is nobody's edit.
-    if base is None or _edited(OUTGOING, {name: pair.remote for name, pair in base.items()}, remote):
-        fields, held = _translated(Field, remote, Way.IN)
-        # A restored log has a value of its own for what is held; a new one would have none.
-        return [*held] if base is None and held else [CreateLocal(fields), *held]
+    if base is None or any(name is not Field.BILLABLE for name in edited):
+        fields, held = _translated(edited, remote, Way.IN)
+        if base is None and held:
+            return [
+                *held
+            ]  # a restored log has a value of its own for what is held; a new one would have none
+        unedited: Values = {name: agreed[name].local for name in Field if name not in edited}
+        return [CreateLocal({**unedited, **fields}), *held]
     if not two_way:
         return []
     return [Held(Way.OUT, (), remote.locked)] if remote.locked else [DeleteRemote()]
 
 
 def _absent_there(base: Base | None, local: Version, two_way: bool) -> list[Action]:
-    if base is None or _edited(Field, {name: pair.local for name, pair in base.items()}, local):
+    agreed = base or {}
+    edited = _edited(Field, {name: pair.local for name, pair in agreed.items()}, local)
+    if base is None or edited:
         if not two_way:
             return []
-        fields, held = _translated(OUTGOING, local, Way.OUT)
-        return [*held] if held else [CreateRemote(fields)]
+        fields, held = _translated([name for name in edited if name in OUTGOING], local, Way.OUT)
+        unedited: Values = {name: agreed[name].remote for name in OUTGOING if name not in edited}
+        return [*held] if held else [CreateRemote({**unedited, **fields})]
     return [Differs(gone=True)] if local.locked else [DeleteLocal()]
 
 
