@@ -244,7 +244,7 @@ def test_a_killed_worker_loses_and_doubles_nothing(studio: Studio, workers: Work
     for number in range(2300):
         studio.add_entry("Website", "Design", f"2026-06-{number % 12 + 1:02d}", "0.10", f"Entry {number}")
     studio.add_entry("App", "Design", "2026-06-05", "3.00")
-    studio.sandbox.fault("slow", path="/time_entries", after=6, times=None, seconds=30)
+    studio.sandbox.fault("slow", path="/time_entries", after=1, times=None, seconds=30)
     api = Api(studio.admin)
     doomed = workers.start()
     run_id = api.post(f"{HARVEST}imports/", WINDOW).json()["id"]
