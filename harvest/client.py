@@ -12,12 +12,14 @@ Source: Harvest API v2, "Overview", "Pagination", "Authentication" and the page 
 
 import logging
 import random
+import ssl
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any, Final, Protocol, Self, TypeVar
@@ -150,6 +152,12 @@ class _Bearer(httpx.Auth):
         yield request
 
 
+@lru_cache(maxsize=1)
+def _trust() -> ssl.SSLContext:
+    """The certificates to trust, read once a process: that takes longer than all the rest of a night's run."""
+    return httpx.create_ssl_context()
+
+
 class _Wire:
     """One Harvest host: sends, waits, retries; whatever happens becomes an _Answer or a HarvestError."""
 
@@ -177,6 +185,7 @@ class _Wire:
         self._http = httpx.Client(
             headers={"Accept": "application/json", **headers},
             timeout=_TIMEOUT,
+            verify=_trust(),
             transport=transport,
             follow_redirects=False,
         )
