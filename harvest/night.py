@@ -97,12 +97,16 @@ def _due(night: date, now: datetime) -> list[tuple[UUID, UUID]]:
 def start_night(*, workspace_id: UUID, connection_id: UUID, night: date) -> SyncRun | None:
     """Queue the run of a night for one connection; None where it has been, or is off by now. Raises RunInProgress."""
     with tenant_scope(workspace_id):
-        taken = not_started(night).filter(pk=connection_id).update(night_on=night)
-        return _queue(connection_id, RunKind.AUTO) if taken else None
+        # Locked, then looked at: who comes second sees the night that the first one wrote.
+        row = Connection.objects.select_for_update().filter(pk=connection_id).first()
+        if row is None or not not_started(night).filter(pk=connection_id).exists():
+            return None
+        row.night_on = night
+        row.save(update_fields=["night_on"])
+        return _queue(row, RunKind.AUTO)
 
 
-def _queue(connection_id: UUID, kind: str, by: User | None = None) -> SyncRun:
-    connection = Connection.objects.get(pk=connection_id)
+def _queue(connection: Connection, kind: str, by: User | None = None) -> SyncRun:
     run = start_run(connection=connection, kind=kind, requested_by=by)
     enqueue(connection.workspace_id, run.id)
     return run
@@ -124,7 +128,7 @@ def start_all() -> Started:
         try:
             with tenant_scope(workspace_id):
                 if enabled().filter(pk=connection_id).update(night_on=night):
-                    _queue(connection_id, RunKind.AUTO)
+                    _queue(Connection.objects.get(pk=connection_id), RunKind.AUTO)
                     started += 1
         except RunInProgress:
             busy += 1
@@ -149,7 +153,7 @@ def start_sync(*, workspace: Workspace, by: User) -> SyncRun:
     Raises NotConnected, PlanRequired, RunInProgress.
     """
     connection = usable_connection(workspace)
-    run = _queue(connection.pk, RunKind.SYNC, by)
+    run = _queue(connection, RunKind.SYNC, by)
     record_audit(workspace=workspace, actor=by, action="harvest.sync", run=str(run.id))
     return run
 
