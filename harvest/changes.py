@@ -23,7 +23,7 @@ from harvest.intake import IntakeContext
 from harvest.models import HarvestItem, ItemKind
 from harvest.payloads import TimeEntryPayload
 from harvest.reading import ahead, read_changed
-from harvest.writing import load_context, prepare_page
+from harvest.writing import Prepared, load_context, prepare_page
 from integrations.models import Connection, SyncRun
 from integrations.runs import prolong
 
@@ -70,21 +70,25 @@ def walk_changes(
             shortfall += reading.shortfall
             if not page.entries and not page.bad:
                 continue
-            if not asked_lists and _carries_news(run.connection, page.entries):
+            prepared: Prepared | None = None
+            with tenant_scope(run.workspace_id):
+                if asked_lists or not _carries_news(run.connection, page.entries):
+                    context = context or replace(load_context(run.connection), syncing=True)
+                    prepared = prepare_page(run, page, context, in_flight=writer.in_flight)
+            if prepared is None:
                 items = read_catalogue(client, run.connection)
                 with tenant_scope(run.workspace_id):
                     prolong(run, lease_seconds=lease)
                     store_catalogue(run.connection, items)
-                asked_lists, context = True, None
-            with tenant_scope(run.workspace_id):
-                context = context or replace(load_context(run.connection), syncing=True)
-                prepared = prepare_page(run, page, context, in_flight=writer.in_flight)
+                    context = replace(load_context(run.connection), syncing=True)
+                    prepared = prepare_page(run, page, context, in_flight=writer.in_flight)
+                asked_lists = True
             writer.write(prepared, expected=reading.expected, more=not page.is_last)
     return shortfall, watermark
 
 
 def _carries_news(connection: Connection, entries: Sequence[TimeEntryPayload]) -> bool:
-    """Whether an entry carries a client, project, task or person that Harvest's lists did not show when last read.
+    """Whether an entry carries a client, project, task or person that Harvest's lists did not show, inside the scope.
 
     Whose an entry is, is told by the e-mail address in the list of people: without it, it would go to somebody else.
     """
@@ -98,12 +102,11 @@ def _carries_news(connection: Connection, entries: Sequence[TimeEntryPayload]) -
             (ItemKind.PERSON, entry.user_id),
         )
     }
-    with tenant_scope(connection.workspace_id):
-        known = set(
-            HarvestItem.objects.filter(
-                workspace_id=connection.workspace_id, harvest_id__anyof=list({one for _, one in carried})
-            ).values_list("kind", "harvest_id")
-        )
+    known = set(
+        HarvestItem.objects.filter(
+            workspace_id=connection.workspace_id, harvest_id__anyof=list({one for _, one in carried})
+        ).values_list("kind", "harvest_id")
+    )
     return not carried <= known
 
 

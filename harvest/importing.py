@@ -233,16 +233,16 @@ def _walk_and_end(run: SyncRun, lease: int) -> None:
         )
         _end(run, RunState.PARTIAL if some else RunState.FAILED, error.message + (rest if some else ""))
     else:
-        with tenant_scope(run.workspace_id):
-            failed = RunEntry.objects.filter(run=run, outcome=Outcome.FAILED).exists()
         moving = (
             f"Harvest's list kept changing while it was read: at least {shortfall} of its entries may be missing. "
             f"{'Import the window' if run.kind == RunKind.IMPORT else 'Sync'} again."
             if shortfall
             else ""
         )
-        state = RunState.PARTIAL if failed or shortfall else RunState.SUCCEEDED
-        _end(run, state, moving, watermark=watermark)
+        with tenant_scope(run.workspace_id):
+            failed = RunEntry.objects.filter(run=run, outcome=Outcome.FAILED).exists()
+            state = RunState.PARTIAL if failed or shortfall else RunState.SUCCEEDED
+            _end(run, state, moving, watermark=watermark)
 
 
 def _end(run: SyncRun, state: str, error: str = "", *, watermark: datetime | None = None) -> None:
