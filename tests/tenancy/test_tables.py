@@ -90,7 +90,9 @@ def references(model: type[models.Model]) -> list[models.ForeignKey]:  # type: i
 REFERRED_TO = {field.related_model for model in TENANT_MODELS for field in references(model)}
 
 
-@pytest.mark.parametrize("model", REFERRED_TO, ids=lambda model: model._meta.label)
+@pytest.mark.parametrize(
+    "model", sorted(REFERRED_TO, key=lambda model: model._meta.label), ids=lambda model: model._meta.label
+)
 def test_id_is_unique_with_its_workspace_where_others_refer_to_it(model: type[TenantModel]) -> None:
     assert "UNIQUE (workspace_id, id)" in constraints(model, "u")
 
