@@ -35,7 +35,7 @@ from integrations.sync.plan import (
     plan,
     settle,
 )
-from integrations.sync.types import OUTGOING, Base, Entry, Field, Pair, Values, Version
+from integrations.sync.types import OUTGOING, Base, Entry, Field, NoCounterpart, Pair, Values, Version
 from tests.integrations.sync.world import (
     LOCAL_ENTRIES,
     LOCAL_VALUES,
@@ -49,6 +49,8 @@ from tests.integrations.sync.world import (
     remote_version,
     some_of,
 )
+
+checked = settings(max_examples=200, deadline=None)
 
 STATEMENTS = (Conflict, Held, Differs, Overruled)
 NOON = datetime(2026, 6, 12, 12, tzinfo=UTC)
@@ -81,14 +83,17 @@ def situations(draw: st.DrawFn, *, both: bool = False) -> Situation:
     base: Base | None = {field: Pair(local[field], remote[field]) for field in Field}
     here = None if not both and draw(st.integers(0, 3)) == 0 else local | draw(some_of(LOCAL_VALUES))
     there = None if not both and draw(st.integers(0, 3)) == 0 else remote | draw(some_of(REMOTE_VALUES))
-    if there is not None and draw(st.booleans()):
-        there = harvest_keeps(there)
-    if here is not None and there is not None and draw(st.booleans()):
-        # Edits alike are rare by chance: some fields of Harvest's made what they are here.
-        for field in draw(st.sets(st.sampled_from(OUTGOING))):
-            there[field] = {**there, **as_remote(here)}[field] if field in OUTGOING else there[field]
-            if not isinstance(there[field], type(remote[field])):
-                there[field] = remote[field]
+    if here is not None and there is not None:
+        # Edits alike are rare by chance.
+        ours = as_remote(here)
+        alike = draw(st.sets(st.sampled_from(OUTGOING)))
+        there |= {field: ours[field] for field in alike if not isinstance(ours[field], NoCounterpart)}
+    if there is not None:
+        there = dict(harvest_keeps(there))
+        if draw(st.booleans()):
+            there[Field.BILLABLE] = not there[
+                Field.BILLABLE
+            ]  # a project or task was made billable, or no longer is
     agreed = draw(st.sampled_from(["all", "all", "some", "none"]))
     if agreed == "none":
         base = None
@@ -168,6 +173,7 @@ def edited(entry: Entry | None, base: Base | None, side: str, names: Iterable[Fi
     }
 
 
+@checked
 @given(situations())
 def test_no_echo(before: Situation) -> None:
     """Once a plan is carried out, the next one writes nothing, and says again what could not be done."""
@@ -185,6 +191,7 @@ def test_no_echo(before: Situation) -> None:
     assert again == [action for action in actions if isinstance(action, Conflict | Held | Differs)]
 
 
+@checked
 @given(situations())
 def test_every_field_ends_agreed_or_told_of(before: Situation) -> None:
     actions = before.plan()
@@ -206,6 +213,7 @@ def test_every_field_ends_agreed_or_told_of(before: Situation) -> None:
         assert base[field] == Pair(after.local.values[field], after.remote.values[field]), field
 
 
+@checked
 @given(situations())
 def test_no_edit_is_lost(before: Situation) -> None:
     """An edit stands where it was made, unless the policy gave it up, and says so."""
@@ -235,6 +243,7 @@ def test_no_edit_is_lost(before: Situation) -> None:
         assert not lost_here | lost_there
 
 
+@checked
 @given(situations(both=True))
 def test_an_edit_that_nothing_stands_against_arrives(before: Situation) -> None:
     assert before.local is not None
@@ -258,6 +267,7 @@ def test_an_edit_that_nothing_stands_against_arrives(before: Situation) -> None:
             assert ours or alike or after.remote.values[field] == sent[field]
 
 
+@checked
 @given(situations())
 def test_what_may_not_be_written_is_not(before: Situation) -> None:
     after = carry_out(before, before.plan())
@@ -272,6 +282,7 @@ def test_what_may_not_be_written_is_not(before: Situation) -> None:
         assert not any(isinstance(a, Held) and a.way is Way.OUT for a in before.plan())
 
 
+@checked
 @given(situations(both=True))
 def test_only_what_changes_is_sent(before: Situation) -> None:
     assert before.local is not None
@@ -288,6 +299,7 @@ def test_only_what_changes_is_sent(before: Situation) -> None:
                 assert (Field.OWNER in fields) is isinstance(action, Replace)
 
 
+@checked
 @given(situations(both=True))
 def test_fields_do_not_wait_for_each_other(before: Situation) -> None:
     """A field fares as it would if no other had been edited. (Billable aside, which follows a push of our own.)"""
@@ -316,6 +328,7 @@ def test_fields_do_not_wait_for_each_other(before: Situation) -> None:
         assert fate(alone.plan(), field) == fate(together, field), field
 
 
+@checked
 @given(situations(), st.randoms(use_true_random=False))
 def test_the_same_is_planned_for_the_same(before: Situation, order: random.Random) -> None:
     def shuffled(values: Any) -> Any:
@@ -351,6 +364,7 @@ MIRRORED_POLICY = {
 }
 
 
+@checked
 @given(
     LOCAL_ENTRIES,
     st.none() | some_of({field: LOCAL_VALUES[field] for field in SAME_TERMS}),
@@ -499,7 +513,7 @@ def test_settle_refuses_to_guess() -> None:
         settle(AGREED, UpdateRemote({Field.NOTES: "x"}), local=LOCAL_ENTRY.values, remote=REMOTE_ENTRY.values)
 
 
-@settings(max_examples=50)
+@checked
 @given(situations())
 def test_statements_leave_the_base_alone(before: Situation) -> None:
     for action in before.plan():
