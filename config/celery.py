@@ -1,11 +1,24 @@
 """The Celery app: `celery -A config worker`, `celery -A config beat`. The beat schedule is in the settings."""
 
 import os
+from typing import Any
 
 from celery import Celery
+from celery.signals import task_prerun
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
 app = Celery("timebridge")
 app.config_from_object("django.conf:settings", namespace="CELERY")
+# Left alone, Celery closes the database's connection before and after each task: a short one spends a third of its time
+# on connecting. Kept for so many tasks, and looked at before each, as Django does before each request.
+app.conf["CELERY_DB_REUSE_MAX"] = 1000
 app.autodiscover_tasks()
+
+
+@task_prerun.connect
+def close_bad_connections(**kwargs: Any) -> None:
+    """Drop a database connection that is too old or was broken, so that the task gets a new one."""
+    from django.db import close_old_connections
+
+    close_old_connections()
