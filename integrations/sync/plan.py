@@ -194,10 +194,9 @@ def _absent_here(base: Base | None, remote: Version, two_way: bool) -> list[Acti
     # Harvest decides billable by itself, so that alone is nobody's edit.
     if base is None or any(name is not Field.BILLABLE for name in edited):
         fields, held = _translated(edited, remote, Way.IN)
+        # A restored log has a value of its own for what is held; a new one would have none.
         if base is None and held:
-            return [
-                *held
-            ]  # a restored log has a value of its own for what is held; a new one would have none
+            return [*held]
         unedited: Values = {name: agreed[name].local for name in Field if name not in edited}
         return [CreateLocal({**unedited, **fields}), *held]
     if not two_way:
