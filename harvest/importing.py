@@ -13,6 +13,7 @@ the database, so nothing is counted or imported twice.
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import date, datetime, timedelta
@@ -45,6 +46,7 @@ logger = logging.getLogger("harvest.importing")
 
 DEFAULT_DAYS = 14
 MOST_DAYS = 3660
+SWITCH_SECONDS = 0.0005
 FEW = 25  # remembered entries that are asked for one by one; more are cheaper by their window
 # A night asks once, and comes back after these waits: no worker sleeps while others wait.
 NO_PATIENCE = Patience(attempts=1, total=120.0)
@@ -293,7 +295,11 @@ class Writer:
         if self._thread is None and not more:
             self._write(prepared, expected)
             return
-        self._thread = self._thread or ThreadPoolExecutor(1, thread_name_prefix="harvest-writing")
+        if self._thread is None:
+            # Fetching, deciding and writing share the interpreter: at its usual 5 ms, a thread that has its answer
+            # from the database waits that long for its turn, dozens of times a page.
+            sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_SECONDS))
+            self._thread = ThreadPoolExecutor(1, thread_name_prefix="harvest-writing")
         self.in_flight = prepared.external_ids
         self._pending = self._thread.submit(self._write, prepared, expected)
 

@@ -194,7 +194,9 @@ def test_every_fault_on_every_page(
     settings.HARVEST_PAGE_SIZE = 10
     open_client = importing.open_client
     quick = Patience(first_wait=0.01, first_rate_wait=0.01)
-    monkeypatch.setattr(importing, "open_client", lambda connection: open_client(connection, patience=quick))
+    monkeypatch.setattr(
+        importing, "open_client", lambda connection, **_: open_client(connection, patience=quick)
+    )
     studio = build_studio(sandbox)
     furnish(studio, 40)
     sandbox.forget_requests()
