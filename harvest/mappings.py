@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Q
 
 from accounts.errors import Invalid, unknown
 from accounts.ids import uuid7
@@ -155,13 +155,6 @@ def targets_of(workspace: Workspace, kind: Kind) -> list[Target]:
             Target(m.user_id, m.user.name or m.user.email, hint=m.user.email) for m in members_of(workspace)
         ]
     return sorted(found, key=lambda one: (one.hint.casefold(), one.name.casefold(), str(one.id)))
-
-
-def push_projects_of(connection: Connection) -> QuerySet[HarvestItem]:
-    """The Harvest projects that pushed time may land in."""
-    return HarvestItem.objects.filter(
-        workspace_id=connection.workspace_id, kind=ItemKind.PROJECT, active=True
-    ).order_by("parent_name", "name", "harvest_id")
 
 
 def set_mappings(

@@ -234,11 +234,6 @@ def write_prepared(run: SyncRun, prepared: Prepared, seen: Seen) -> None:
         note_seen(run.connection, [entry for entry, _ in prepared.decisions], seen)
 
 
-def write_page(run: SyncRun, page: EntryPage, context: IntakeContext) -> None:
-    """Decide and write one page, inside the scope, in the caller's transaction."""
-    write_prepared(run, prepare_page(run, page, context), {})
-
-
 def _plans(run: SyncRun, external_ids: Sequence[str]) -> Mapping[str, str] | None:
     """What the preview that this run applies said of these entries: external id -> hash. None for any other run."""
     if run.preview_id is None:

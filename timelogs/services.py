@@ -19,7 +19,6 @@ from django.utils import timezone
 
 from accounts.errors import Forbidden, InUse, Invalid, Settled
 from accounts.models import Membership, User, Workspace
-from accounts.selectors import member
 from clients.models import Client, Project
 from clients.services import required
 from timelogs.models import ActivityType, Source, TimeLog, WorkItem
@@ -300,11 +299,3 @@ def _describe(log: TimeLog, values: dict[str, Any], errors: dict[str, list[str]]
         log.activity_type = activity_type
     if "billable" in values:
         log.billable = values["billable"]
-
-
-def owner_of(workspace: Workspace, user_id: UUID) -> User:
-    """The member with this user id, as the owner of time. Raises Invalid."""
-    found = member(workspace, user_id)
-    if found is None:
-        raise Invalid({"owner": ["There is nothing with this id."]})
-    return found.user

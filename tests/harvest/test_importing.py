@@ -19,7 +19,7 @@ from harvest.client import HarvestClient
 from harvest.credentials import connection_of, disconnect, open_client
 from harvest.intake import ActivityTarget
 from harvest.sandbox.faults import FaultKind
-from harvest.writing import load_context, write_page
+from harvest.writing import build_batch, load_context, prepare_page, write_prepared
 from inbound.models import TimeProposal
 from integrations.models import RunEntry, SyncLink, SyncRun
 from integrations.runs import LeaseLost, claim_run, due_runs, prolong
@@ -191,7 +191,7 @@ def test_an_entry_that_the_database_refuses_stands_alone(studio: Studio) -> None
         context = replace(context, tasks=spoiled)
         with open_client(run.connection) as client:
             for page in client.time_entry_pages(from_date=run.from_date, to_date=run.to_date):
-                write_page(run, page, context)
+                write_prepared(run, prepare_page(run, page, context), {})
     outcomes = studio.outcomes(run)
     assert outcomes.pop(str(bad)) == ("failed", "save_failed")
     assert set(outcomes.values()) == {("imported", "")}
@@ -208,6 +208,42 @@ def test_a_fault_that_passes_leaves_no_trace(studio: Studio, kind: FaultKind) ->
     studio.sandbox.fault(kind, path="time_entries", times=1)
     shown = studio.shown(studio.import_window())
     assert (shown["state"], shown["imported"], shown["error"]) == ("succeeded", 7, None)
+
+
+def test_an_entry_brought_in_meanwhile_wins(studio: Studio) -> None:
+    """A page is decided, somebody else brings one of its entries in, and only then is the page written."""
+    map_everything(studio)
+    studio.map("clients", {"Acme": studio.clients["Acme"]})
+    meanwhile = studio.add_entry("Website", "Design", "2026-06-02", "1.00")
+    fresh = studio.add_entry("Website", "Design", "2026-06-03", "2.00")
+    proposed = studio.add_entry("Loose", "Admin", "2026-06-04", "3.00")
+    with studio.scope():
+        context = load_context(studio.connection)
+        with open_client(studio.connection) as client:
+            (page,) = client.time_entry_pages(from_date=date(2026, 6, 1), to_date=date(2026, 6, 12))
+        undecided = SyncRun(
+            connection=studio.connection, workspace_id=studio.workspace_id, account_id="880123"
+        )
+        decided = prepare_page(undecided, page, context).decisions
+    studio.import_window("2026-06-02", "2026-06-02")
+    run = studio.start("2026-06-01", "2026-06-12")
+    with studio.scope():
+        claimed = claim_run(workspace_id=studio.workspace_id, run_id=run.id, lease_seconds=30)
+        assert claimed is not None
+        prepared = replace(
+            prepare_page(claimed, page, context), decisions=decided, batch=build_batch(claimed, decided, None)
+        )
+        assert prepared.batch.links == 3
+        write_prepared(claimed, prepared, {})
+        logs = TimeLog.objects.values_list("external_id", flat=True)
+        assert sorted(logs) == sorted([str(meanwhile), str(fresh)])
+        assert TimeProposal.objects.get().external_id == str(proposed)
+        assert SyncLink.objects.count() == 3
+    assert studio.outcomes(run) == {
+        str(meanwhile): ("skipped", "already_imported"),
+        str(fresh): ("imported", ""),
+        str(proposed): ("proposed", ""),
+    }
 
 
 def test_refused_credentials_ask_for_a_reconnect(studio: Studio) -> None:
@@ -241,7 +277,7 @@ def test_a_run_held_by_a_dead_worker_is_claimed_again_and_counts_the_same(studio
         context = load_context(held.connection)
         with open_client(held.connection) as client:
             for page in client.time_entry_pages(from_date=held.from_date, to_date=held.to_date):
-                write_page(held, page, context)
+                write_prepared(held, prepare_page(held, page, context), {})
     importing.execute_run(
         workspace_id=studio.workspace_id, run_id=run.id
     )  # delivered again: another holds it
