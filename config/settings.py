@@ -37,6 +37,7 @@ INSTALLED_APPS = [
     "harvest",
     "integrations",
     "inbound",
+    "settlement",
     "timelogs",
     "clients",
     "accounts",

@@ -1,0 +1,1 @@
+"""The tables of settlement: budgets in `budgets`, statements in `statements`."""
