@@ -43,7 +43,11 @@ class Connection(TenantModel):
     An OAuth token is renewed from `token_renew_at` on, well before `token_expires_at`: by one worker, who says in
     `renewing_until` how long the others wait for it, and after a failure not before `renew_not_before`.
     watermark_at: the connection's data is complete up to then. night_on: the last night (a date in UTC) for which an
-    automated sync was started, or that there was no need for.
+    automated sync was started, or that there was no need for. changes_due_at: when a connection that goes both ways is
+    read for changes next.
+    wants_times: the account tracks start and end times, written in `clock` ("12h" or "24h"); None until it was asked.
+    swept_user_id, swept_all: whose token, and whether it saw everybody's time, when deletions were last looked for: a
+    token that sees less than that one did may not conclude that something is gone.
     """
 
     provider = models.CharField(max_length=20, default="harvest")
@@ -78,6 +82,11 @@ class Connection(TenantModel):
     catalogue_read_at = models.DateTimeField(null=True)
     watermark_at = models.DateTimeField(null=True)
     night_on = models.DateField(null=True)
+    changes_due_at = models.DateTimeField(null=True)
+    wants_times = models.BooleanField(null=True)
+    clock = models.CharField(max_length=3, blank=True)
+    swept_user_id = models.CharField(max_length=40, blank=True)
+    swept_all = models.BooleanField(null=True)
 
     class Meta:
         constraints = [
@@ -99,6 +108,13 @@ class Connection(TenantModel):
                 fields=["token_renew_at"],
                 condition=models.Q(status=ConnectionStatus.CONNECTED, token_renew_at__isnull=False),
                 name="integrations_connection_renew",
+            ),
+            models.Index(
+                fields=["changes_due_at"],
+                condition=models.Q(
+                    status=ConnectionStatus.CONNECTED, auto_sync=True, direction=Direction.TWO_WAY
+                ),
+                name="integrations_changes_due",
             ),
         ]
 
@@ -223,7 +239,9 @@ class SyncLink(TenantChild):
 
     It outlives runs, connections and deletions. That (provider, account, entry id) is unique in a workspace is what
     makes duplicates impossible. `remote_hash` is of the entry's content when it was last taken over; `base` is what
-    both sides held when they last agreed.
+    both sides held when they last agreed, as `sync.types.dump_base` writes it: of a proposal, what Harvest held then.
+    former_log: the log that this entry was, once it is gone from Harvest and that log is another entry, or none. Then
+    it is no log's link any more, and its id stays known: should it turn up again, it is no new entry.
     """
 
     provider = models.CharField(max_length=20, default="harvest")
@@ -236,6 +254,9 @@ class SyncLink(TenantChild):
     remote_hash = models.CharField(max_length=32, blank=True)
     remote_user_id = models.CharField(max_length=40, blank=True)
     base = models.JSONField(null=True)
+    former_log = TenantForeignKey(
+        TimeLog, on_delete=models.PROTECT, null=True, related_name="former_links", db_index=False
+    )
     created_at = models.DateTimeField(default=timezone.now, editable=False)
 
     class Meta:
@@ -245,13 +266,164 @@ class SyncLink(TenantChild):
                 name="integrations_link_identity",
             ),
             models.CheckConstraint(
-                condition=models.Q(time_log__isnull=False) | models.Q(proposal__isnull=False),
+                condition=models.Q(time_log__isnull=False)
+                | models.Q(proposal__isnull=False)
+                | models.Q(former_log__isnull=False),
                 name="integrations_link_to_something",
             ),
         ]
 
     def __str__(self) -> str:
         return f"{self.provider} {self.account_id}/{self.external_id}"
+
+
+class ChangeState(models.TextChoices):
+    PENDING = "pending", "Waiting"
+    SENDING = "sending", "On its way"
+    DONE = "done", "Done"
+    HELD = "held", "Held"
+    CONFLICT = "conflict", "Conflict"
+    CANCELLED = "cancelled", "Cancelled"
+
+
+OPEN_CHANGES = (ChangeState.PENDING, ChangeState.HELD, ChangeState.CONFLICT)
+
+
+class Way(models.TextChoices):
+    OUT = "out", "To Harvest"
+    IN = "in", "From Harvest"
+
+
+class Keep(models.TextChoices):
+    HARVEST = "harvest", "Keep Harvest's"
+    TIMEBRIDGE = "timebridge", "Keep ours"
+
+
+class OutboundChange(TenantChild):
+    """A time log that has to be brought into step with Harvest: the queue, and what waits for a person.
+
+    It does not say what changed: whoever takes it up compares base, log and entry as they stand then, so a change made
+    meanwhile is never lost and none goes out twice. A log has at most one open change (pending, held or in conflict):
+    saving it again makes that one pending anew. While one is being sent, a further save makes a new row, which waits
+    until the former is through.
+
+    pending -> sending (held by a lease, as runs are) -> done, held or conflict; pending again, later, where Harvest
+    cannot be reached. Cancelled: no longer wanted.
+    held: `way` says whether it is our change or Harvest's that cannot travel, `reason` (a slug) and `detail` (a
+    sentence that names the remedy) why, `remedy` what a click could do ({"kind": "assign", ...}).
+    conflict: `fields` has {field: {"timebridge": ..., "harvest": ...}}; `keep`: whose version a person chose.
+    begun: what has been begun and not yet recorded, so that who goes on after a crash looks before repeating it: the
+    attempt of a creation, or the halves of a replacement.
+    backlog: one of the older logs that are pushed on one click; it gives way to what is saved now.
+    """
+
+    connection = TenantForeignKey(
+        Connection, on_delete=models.CASCADE, related_name="outbound_changes", db_index=False
+    )
+    time_log = TenantForeignKey(
+        TimeLog, on_delete=models.PROTECT, related_name="outbound_changes", db_index=False
+    )
+    state = models.CharField(max_length=10, choices=ChangeState.choices, default=ChangeState.PENDING)
+    way = models.CharField(max_length=3, choices=Way.choices, default=Way.OUT)
+    backlog = models.BooleanField(default=False)
+    not_before = models.DateTimeField(default=timezone.now)
+    attempts = models.PositiveIntegerField(default=0)
+    reason = models.CharField(max_length=40, blank=True)
+    detail = models.TextField(blank=True)
+    remedy = models.JSONField(null=True)
+    fields = models.JSONField(null=True)
+    keep = models.CharField(max_length=10, choices=Keep.choices, blank=True)
+    begun = models.JSONField(null=True)
+    lease_token = models.UUIDField(null=True)
+    lease_until = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(default=timezone.now, editable=False)
+    finished_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["workspace", "time_log"],
+                condition=models.Q(state__in=OPEN_CHANGES),
+                name="integrations_change_one_open",
+            ),
+            models.UniqueConstraint(
+                fields=["workspace", "time_log"],
+                condition=models.Q(state=ChangeState.SENDING),
+                name="integrations_change_one_sending",
+            ),
+            models.CheckConstraint(
+                condition=models.Q(state__in=ChangeState.values), name="integrations_change_state"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(
+                    state=ChangeState.SENDING, lease_token__isnull=False, lease_until__isnull=False
+                )
+                | (~models.Q(state=ChangeState.SENDING) & models.Q(lease_token__isnull=True)),
+                name="integrations_change_leased",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["workspace", "state", "-id"], name="integrations_change_newest"),
+            models.Index(fields=["workspace", "time_log", "-id"], name="integrations_change_log"),
+            # What the sweep looks for over all workspaces.
+            models.Index(
+                fields=["not_before"],
+                condition=models.Q(state=ChangeState.PENDING),
+                name="integrations_change_due",
+            ),
+            models.Index(
+                fields=["lease_until"],
+                condition=models.Q(state=ChangeState.SENDING),
+                name="integrations_change_left",
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.time_log_id} ({self.state})"
+
+
+class Deed(models.TextChoices):
+    """What a sync did to a log or its entry, after it had come in or gone out first."""
+
+    PUSHED = "pushed", "Made in Harvest"
+    SENT = "sent", "Changed in Harvest"
+    REPLACED = "replaced", "Made anew in Harvest for another person"
+    REMOVED = "removed", "Deleted in Harvest"
+    TAKEN = "taken", "Changed here"
+    RESTORED = "restored", "Made again here"
+    DELETED = "deleted", "Deleted here"
+    LINKED = "linked", "Linked"
+    UNLINKED = "unlinked", "Unlinked"
+    OVERRULED = "overruled", "Given up"
+    HELD = "held", "Held"
+    CONFLICT = "conflict", "Conflict"
+    DIFFERS = "differs", "Differs"
+
+
+class SyncEvent(TenantChild):
+    """The history of one log's agreement with Harvest: written in the transaction that does the deed, never changed.
+
+    fields: {field: {"before": ..., "after": ...}} for what was written, {field: {"timebridge": ..., "harvest": ...}}
+    for what was given up (`detail` says whose stayed) or contested.
+    """
+
+    time_log = TenantForeignKey(TimeLog, on_delete=models.PROTECT, related_name="sync_events", db_index=False)
+    external_id = models.CharField(max_length=40, blank=True)
+    deed = models.CharField(max_length=10, choices=Deed.choices)
+    fields = models.JSONField(default=dict)
+    detail = models.TextField(blank=True)
+    run = TenantForeignKey(SyncRun, on_delete=models.SET_NULL, null=True, related_name="+", db_index=False)
+    created_at = models.DateTimeField(default=timezone.now, editable=False)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(condition=models.Q(deed__in=Deed.values), name="integrations_event_deed")
+        ]
+        indexes = [models.Index(fields=["workspace", "time_log", "-id"], name="integrations_event_log")]
+
+    def __str__(self) -> str:
+        return f"{self.deed} {self.external_id}"
 
 
 class RunEntry(TenantChild):
