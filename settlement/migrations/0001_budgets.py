@@ -16,7 +16,7 @@ class Migration(migrations.Migration):
     initial = True
 
     dependencies = [
-        ("accounts", "0003_budgets"),
+        ("accounts", "0002_notices"),
         ("clients", "0001_initial"),
     ]
 
