@@ -6,7 +6,7 @@ the log, and the other gets the same proposal back with that log.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -126,6 +126,44 @@ def decide_proposals(
         except ServiceError as error:
             failed.append(Undecided(str(key), error.detail))
     return len(wanted) - len(failed), failed
+
+
+# --- Following Harvest: for the sync, inside its transaction ---------------------------------------------------------
+FOLLOWED = ("client", "owner", "activity_type", "spent_date", "seconds", "notes", "billable", "hourly_rate")
+
+
+def proposals_changed(*, workspace_id: UUID, changes: Mapping[UUID, Mapping[str, Any]]) -> None:
+    """Let proposals follow their Harvest entries, until they are accepted: two queries, however many there are.
+
+    changes: proposal id -> the new values of any of `client`, `owner`, `activity_type` (ids; only the last may be
+    None), `spent_date`, `seconds`, `notes`, `billable`, `hourly_rate`. An accepted one is left alone: its log follows.
+    """
+    rows = _followed(workspace_id, changes).exclude(status=ProposalStatus.ACCEPTED)
+    found = list(rows.select_for_update().order_by("id"))
+    for row in found:
+        for name, value in changes[row.id].items():
+            if name not in FOLLOWED:
+                raise ValueError(f"A proposal does not follow {name!r}.")
+            setattr(row, TimeProposal._meta.get_field(name).attname, value)  # type: ignore[union-attr]
+    TimeProposal.objects.bulk_update(found, FOLLOWED, batch_size=500)
+
+
+def proposals_withdrawn(*, workspace_id: UUID, ids: Iterable[UUID]) -> None:
+    """Their entries are gone in Harvest: those that wait are withdrawn. Decided ones stay as they are."""
+    _followed(workspace_id, ids).filter(status=ProposalStatus.PENDING).update(
+        status=ProposalStatus.WITHDRAWN, decided_at=timezone.now()
+    )
+
+
+def proposals_returned(*, workspace_id: UUID, ids: Iterable[UUID]) -> None:
+    """Their entries are there again: withdrawn ones wait again."""
+    _followed(workspace_id, ids).filter(status=ProposalStatus.WITHDRAWN).update(
+        status=ProposalStatus.PENDING, decided_at=None
+    )
+
+
+def _followed(workspace_id: UUID, ids: Iterable[UUID]) -> models.QuerySet[TimeProposal]:
+    return TimeProposal.objects.filter(workspace_id=workspace_id, id__in=list(ids))
 
 
 def _check_may_decide(by: Membership) -> None:

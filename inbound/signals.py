@@ -4,3 +4,6 @@ from django.dispatch import Signal
 
 # Sent with: proposal (TimeProposal), time_log (TimeLog, just made of it). Before `time_log_changed` of that log.
 proposal_accepted = Signal()
+
+# Sent with: adjustment (Adjustment, accepted). It is about to wait again: a receiver may raise ServiceError against it.
+adjustment_restoring = Signal()
