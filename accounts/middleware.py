@@ -17,6 +17,7 @@ from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 
 from accounts import api_keys
+from accounts.audit import acting, origin_of
 from accounts.models import ApiKey, Membership, User, Workspace
 from accounts.selectors import memberships_of
 from accounts.tenancy import tenant_scope
@@ -52,8 +53,9 @@ class WorkspaceMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        request.tenancy = resolve(request)  # type: ignore[attr-defined]
-        return self.get_response(request)
+        request.tenancy = tenancy = resolve(request)  # type: ignore[attr-defined]
+        with acting(origin_of(request, tenancy)):
+            return self.get_response(request)
 
     def process_view(
         self, request: HttpRequest, view: Callable[..., HttpResponseBase], args: Any, kwargs: Any

@@ -12,7 +12,7 @@ from django.db.models.functions import Lower
 from django.utils.timezone import now as utc_now
 
 from accounts.ids import uuid7
-from accounts.tenancy import TenantModel
+from accounts.tenancy import TenantChild, TenantForeignKey, TenantModel
 
 
 class UserManager(BaseUserManager["User"]):
@@ -75,6 +75,8 @@ class Workspace(models.Model):
     timezone = models.CharField(max_length=60, default="UTC")
     currency = models.CharField(max_length=3, default="USD")
     created_at = models.DateTimeField(default=utc_now, editable=False)
+    # Set while it is to be deleted: when that will begin, unless it is called off (accounts/deletion.py).
+    deletes_at = models.DateTimeField(null=True, editable=False)
 
     class Meta:
         constraints = [
@@ -183,12 +185,18 @@ class IdempotencyRecord(TenantModel):
 
 
 class AuditEvent(TenantModel):
-    """Who did what, when: one row a deed, never changed. `data` holds no secrets."""
+    """Who did what, when, from where: one row a deed, never changed (a trigger refuses it). `data` holds no secrets.
 
-    actor = models.ForeignKey(User, on_delete=models.SET_NULL, null=True, related_name="+")
+    Written by `accounts.audit`, whose `Origin` says what address and agent are. People are never deleted, only made
+    nameless, so an actor stays.
+    """
+
+    actor = models.ForeignKey(User, on_delete=models.PROTECT, null=True, related_name="+")
     action = models.CharField(max_length=60)
     target = models.CharField(max_length=200, blank=True)
     data = models.JSONField(default=dict)
+    address = models.GenericIPAddressField(null=True)
+    agent = models.CharField(max_length=80, blank=True)
     at = models.DateTimeField(default=utc_now, editable=False)
 
     class Meta:
@@ -221,3 +229,72 @@ class Notice(TenantModel):
 
     def __str__(self) -> str:
         return self.title
+
+
+class ExportKind(models.TextChoices):
+    WORKSPACE = "workspace", "The whole workspace"
+    PERSON = "person", "One's own data"
+
+
+class ExportState(models.TextChoices):
+    QUEUED = "queued", "Being made"
+    READY = "ready", "Ready"
+    FAILED = "failed", "Failed"
+
+
+class DataExport(TenantModel):
+    """A ZIP of data, made by a worker and kept for some days in pieces (`DataExportChunk`), for any web server to give.
+
+    requested_by: who may fetch one's own data; a whole workspace's any admin may.
+    """
+
+    kind = models.CharField(max_length=10, choices=ExportKind.choices)
+    state = models.CharField(max_length=10, choices=ExportState.choices, default=ExportState.QUEUED)
+    requested_by = models.ForeignKey(User, on_delete=models.PROTECT, related_name="+")
+    attempts = models.PositiveSmallIntegerField(default=0)
+    size = models.PositiveBigIntegerField(default=0)
+    rows = models.PositiveBigIntegerField(default=0)
+    sha256 = models.CharField(max_length=64, blank=True)
+    created_at = models.DateTimeField(default=utc_now, editable=False)
+    finished_at = models.DateTimeField(null=True, editable=False)
+    expires_at = models.DateTimeField(null=True, editable=False)
+
+    class Meta:
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(kind__in=ExportKind.values), name="accounts_export_kind"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(state__in=ExportState.values), name="accounts_export_state"
+            ),
+        ]
+        # What the sweep looks for over all workspaces: those no worker has taken, those whose days are over.
+        indexes = [
+            models.Index(
+                fields=["created_at"],
+                condition=models.Q(state=ExportState.QUEUED),
+                name="accounts_export_queued",
+            ),
+            models.Index(fields=["expires_at"], name="accounts_export_expiry"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.get_kind_display()}, {self.created_at:%Y-%m-%d}"
+
+
+class DataExportChunk(TenantChild):
+    """A piece of an export's file, numbered from 0."""
+
+    export = TenantForeignKey(DataExport, on_delete=models.CASCADE, related_name="chunks", db_index=False)
+    number = models.PositiveIntegerField()
+    content = models.BinaryField()
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["workspace", "export", "number"], name="accounts_exportchunk_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.export_id} {self.number}"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import zoneinfo
 from typing import Any
-from uuid import UUID
 
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
@@ -12,24 +11,15 @@ from django.core.validators import validate_email
 from django.db import IntegrityError, transaction
 from django.utils.text import slugify
 
+from accounts.audit import record_audit
 from accounts.errors import InUse, Invalid
 from accounts.ids import uuid7
 from accounts.invitations import invite
-from accounts.models import AuditEvent, Membership, Plan, Role, User, Workspace
+from accounts.models import Membership, Plan, Role, User, Workspace
 from accounts.tenancy import tenant_scope
 
 MOST_NAME = 120
 MOST_EMAIL = 254
-
-
-def record_audit(
-    *, workspace: Workspace | UUID, actor: User | None, action: str, target: str = "", **data: Any
-) -> None:
-    """Write one line of the trail, inside the workspace's scope. `data` must hold no secrets."""
-    workspace_id = workspace.id if isinstance(workspace, Workspace) else workspace
-    AuditEvent.objects.create(
-        workspace_id=workspace_id, actor=actor, action=action, target=target[:200], data=data
-    )
 
 
 def check_email(email: str) -> str:

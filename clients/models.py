@@ -5,9 +5,11 @@ from __future__ import annotations
 from django.db import models
 from django.utils import timezone
 
+from accounts.audit import audited
 from accounts.tenancy import TenantForeignKey, TenantModel
 
 
+@audited("client", "name", "archived")
 class Client(TenantModel):
     """A customer of the studio."""
 
@@ -22,6 +24,7 @@ class Client(TenantModel):
         return self.name
 
 
+@audited("contact", "client", "name", "email")
 class Contact(TenantModel):
     """A person at a client."""
 
@@ -34,6 +37,7 @@ class Contact(TenantModel):
         return self.name
 
 
+@audited("project", "client", "name", "code", "archived")
 class Project(TenantModel):
     """A project of one client."""
 

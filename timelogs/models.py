@@ -9,11 +9,13 @@ from django.db import models
 from django.db.models.functions import Upper
 from django.utils import timezone
 
+from accounts.audit import audited
 from accounts.tenancy import TenantChild, TenantForeignKey, TenantModel
 from clients.models import Client, Project
 from timelogs.money import cents
 
 
+@audited("activity_type", "name", "hourly_rate", "billable")
 class ActivityType(TenantModel):
     """A kind of work, with the hourly rate (in the workspace's currency) that a log takes from it when it is made."""
 
@@ -38,6 +40,7 @@ class WorkItemStatus(models.TextChoices):
     DONE = "done", "Done"
 
 
+@audited("work_item", "client", "project", "key", "title", "description", "status")
 class WorkItem(TenantModel):
     """Something to be done for a client, named in notes by its key."""
 
@@ -77,6 +80,23 @@ class SyncState(models.TextChoices):
     DIFFERS = "differs", "Differs in Harvest"
 
 
+@audited(
+    "time_log",
+    *(
+        "client",
+        "project",
+        "work_item",
+        "activity_type",
+        "owner",
+        "spent_date",
+        "seconds",
+        "notes",
+        "billable",
+    ),
+    *("hourly_rate", "deleted_at"),
+    made=False,
+    people_only=True,
+)
 class TimeLog(TenantChild):
     """Time that somebody spent for a client on one day.
 
