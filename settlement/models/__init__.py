@@ -1,5 +1,23 @@
 """The tables of settlement: budgets in `budgets`, statements in `statements`."""
 
 from settlement.models.budgets import Budget, BudgetAlert, BudgetPeriod, BudgetUnit, Rollover
+from settlement.models.statements import (
+    EntryKind,
+    Statement,
+    StatementCounter,
+    StatementEntry,
+    StatementStatus,
+)
 
-__all__ = ["Budget", "BudgetAlert", "BudgetPeriod", "BudgetUnit", "Rollover"]
+__all__ = [
+    "Budget",
+    "BudgetAlert",
+    "BudgetPeriod",
+    "BudgetUnit",
+    "EntryKind",
+    "Rollover",
+    "Statement",
+    "StatementCounter",
+    "StatementEntry",
+    "StatementStatus",
+]
