@@ -2,6 +2,9 @@
 
 COPY straight into a table with row-level security is refused, and `bulk_create` is several times slower. Everything
 happens on the connection and in the transaction of the caller, inside a tenant scope.
+
+The temporary tables stay with the connection (making them anew costs as much as thousands of rows) and are emptied by
+every commit: nothing of one transaction is there in the next.
 """
 
 from __future__ import annotations
@@ -9,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any
+from zlib import crc32
 
 from django.db import connection, models
 from psycopg import sql
@@ -73,34 +77,39 @@ def copy_rows(
     columns: Sequence[str],
     rows: Iterable[Sequence[Any]] | bytes,
     *,
-    skip_conflicts: bool = False,
+    skip_conflicts: bool | Sequence[str] = False,
     returning: str | None = None,
 ) -> list[Any]:
     """Insert rows of the given columns (database column names, every one without a default of the database).
 
     rows: as `render_rows` takes them, or what it made of them. skip_conflicts: leave out rows that a unique constraint
-    refuses. returning: a column whose values, of the rows that went in, are returned; else []. Raises IntegrityError,
+    refuses: any, or the one over these columns, which costs less. returning: a column whose values, of the rows that went in, are returned; else []. Raises IntegrityError,
     DataError as any insert does; the transaction is then broken, so callers that mean to go on open a savepoint first.
     """
     content = rows if isinstance(rows, bytes) else render_rows(rows)
     if not content:
         return []
     table = sql.Identifier(model._meta.db_table)
-    staging = sql.Identifier(f"bulk_{model._meta.db_table}"[:63])
+    # Of these columns: a name of 63 bytes at most that is theirs alone.
+    staging = sql.Identifier(f"bulk_{model._meta.db_table}"[:52] + f"_{crc32(','.join(columns).encode()):08x}")
     names = sql.SQL(", ").join(map(sql.Identifier, columns))
     with connection.cursor() as cursor:
         cursor.execute(
             sql.SQL(
-                "CREATE TEMPORARY TABLE IF NOT EXISTS {} ON COMMIT DROP AS SELECT {} FROM {} WITH NO DATA"
+                "CREATE TEMPORARY TABLE IF NOT EXISTS {} ON COMMIT DELETE ROWS AS SELECT {} FROM {} WITH NO DATA"
             ).format(staging, names, table)
         )
-        cursor.execute(sql.SQL("TRUNCATE {}").format(staging))
+        # What this same transaction put there before; as a rule nothing.
+        cursor.execute(sql.SQL("DELETE FROM {}").format(staging))
         load = sql.SQL("COPY {} ({}) FROM STDIN (NULL {})").format(staging, names, sql.Literal(NULL))
         with connection.wrap_database_errors, cursor.copy(load) as copy:
             copy.write(content)
         insert = sql.SQL("INSERT INTO {} ({}) SELECT {} FROM {}").format(table, names, names, staging)
-        if skip_conflicts:
+        if skip_conflicts is True:
             insert += sql.SQL(" ON CONFLICT DO NOTHING")
+        elif skip_conflicts:
+            unique = sql.SQL(", ").join(map(sql.Identifier, skip_conflicts))
+            insert += sql.SQL(" ON CONFLICT ({}) DO NOTHING").format(unique)
         if returning:
             insert += sql.SQL(" RETURNING {}").format(sql.Identifier(returning))
         cursor.execute(insert)

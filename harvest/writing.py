@@ -131,6 +131,7 @@ LINK_COLUMNS = (
     "id", "workspace_id", "provider", "account_id", "external_id", "time_log_id", "proposal_id", "remote_hash",
     "remote_user_id", "created_at",
 )  # fmt: skip
+LINK_IDENTITY = ("workspace_id", "provider", "account_id", "external_id")
 LOG_COLUMNS = (
     "id", "workspace_id", "client_id", "project_id", "work_item_id", "activity_type_id", "owner_id", "spent_date",
     "seconds", "notes", "billable", "hourly_rate", "source", "external_id", "sync_state", "sync_detail", "created_at",
@@ -345,7 +346,9 @@ def _write(
     """Insert everything. Raises IntegrityError, DataError: references too are checked here rather than at commit, so
     that one which went away meanwhile is one entry's failure."""
     # Identities first: whoever else may have brought an entry in meanwhile wins, and ours is known already then.
-    taken = copy_rows(SyncLink, LINK_COLUMNS, batch.link_rows, skip_conflicts=True, returning="external_id")
+    taken = copy_rows(
+        SyncLink, LINK_COLUMNS, batch.link_rows, skip_conflicts=LINK_IDENTITY, returning="external_id"
+    )
     if len(taken) < batch.links:
         SyncLink.objects.filter(
             workspace_id=run.workspace_id, account_id=run.account_id, external_id__anyof=taken

@@ -112,3 +112,31 @@ def test_ids_by_the_batch_are_version_7_and_all_different() -> None:
     assert {one.version for one in ids} == {7}
     assert {one.variant for one in ids} == {UUID(int=0x8000 << 48).variant}
     assert abs((ids[0].int >> 80) / 1000 - datetime.now(UTC).timestamp()) < 60
+
+
+def test_used_twice_in_one_transaction_nothing_goes_in_twice(workspace_id: UUID) -> None:
+    with tenant_scope(workspace_id):
+        for name in ("Acme", "Borealis"):
+            copy_rows(Client, COLUMNS, [(uuid7(), workspace_id, name, False, NOW)])
+        assert sorted(Client.objects.values_list("name", flat=True)) == ["Acme", "Borealis"]
+
+
+def test_only_what_the_named_constraint_refuses_is_left_out(workspace_id: UUID) -> None:
+    pk = uuid7()
+    row = (pk, workspace_id, "Acme", False, NOW)
+    with tenant_scope(workspace_id):
+        copy_rows(Client, COLUMNS, [row])
+        by_key = copy_rows(Client, COLUMNS, [row], skip_conflicts=("workspace_id", "id"), returning="name")
+        assert by_key == []
+        assert copy_rows(Client, COLUMNS, [row], skip_conflicts=True, returning="name") == []
+        assert Client.objects.count() == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_commit_leaves_nothing_behind() -> None:
+    workspace_id = create_workspace(name="Bulk", email="bulk@northlight.example").workspace_id
+    for name in ("Acme", "Borealis"):
+        with tenant_scope(workspace_id):
+            copy_rows(Client, COLUMNS, [(uuid7(), workspace_id, name, False, NOW)])
+    with tenant_scope(workspace_id):
+        assert sorted(Client.objects.values_list("name", flat=True)) == ["Acme", "Borealis"]
