@@ -139,13 +139,6 @@ class ApiKeyViewSet(CollectionViewSet[ApiKey]):
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         values = self.read(ApiKeySerializer)
         row, key = make_api_key(workspace=self.workspace, user=self.tenancy.user, **values)
-        services.record_audit(
-            workspace=self.workspace,
-            actor=self.tenancy.user,
-            action="api_key.made",
-            target=row.prefix,
-            access=row.access,
-        )
         return self.created(row, key=key)
 
     def save(self, row: ApiKey | None, values: dict[str, Any]) -> ApiKey:
@@ -158,6 +151,3 @@ class ApiKeyViewSet(CollectionViewSet[ApiKey]):
 
     def remove(self, row: ApiKey) -> None:
         revoke_api_key(row)
-        services.record_audit(
-            workspace=self.workspace, actor=self.tenancy.user, action="api_key.revoked", target=row.prefix
-        )

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from django.utils import timezone
 
+from accounts.audit import origin, record_audit
 from accounts.models import ApiKey, ApiKeyAccess, Membership, User, Workspace
 from accounts.tenancy import SPAN_API_KEY, SPAN_USER, span, tenant_scope
 
@@ -48,14 +49,31 @@ def make_api_key(
         access=access,
         expires_at=expires_at,
     )
+    record_audit(
+        workspace=workspace,
+        actor=user,
+        action="api_key.made",
+        target=prefix,
+        name=name,
+        access=access,
+        expires_at=expires_at,
+    )
     return row, f"tb_{prefix}_{secret}"
 
 
 def revoke_api_key(key: ApiKey) -> None:
     """End a key, at once and for good."""
-    ApiKey.objects.filter(pk=key.pk, workspace_id=key.workspace_id, revoked_at=None).update(
+    ended = ApiKey.objects.filter(pk=key.pk, workspace_id=key.workspace_id, revoked_at=None).update(
         revoked_at=timezone.now()
     )
+    if ended:
+        record_audit(
+            workspace=key.workspace_id,
+            actor=origin().actor,
+            action="api_key.revoked",
+            target=key.prefix,
+            name=key.name,
+        )
 
 
 def tenancy_of(key: str) -> Tenancy | None:

@@ -1,4 +1,4 @@
-"""The API of what people are told, and of the trail of who did what."""
+"""The API of what people are told."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.models import AuditEvent, Notice
+from accounts.models import Notice
 from accounts.notices import mark_read, notices_of
-from accounts.rest.fields import IdField, Moment, Reference, Resource
-from accounts.rest.filters import by_id, by_text, by_truth
+from accounts.rest.fields import IdField, Moment, Resource
+from accounts.rest.filters import by_truth
 from accounts.rest.permissions import EVERYONE
 from accounts.rest.views import ListViewSet
-from accounts.selectors import audit_of
 
 
 class RemedySerializer(Resource):
@@ -52,28 +51,3 @@ class NoticeViewSet(ListViewSet[Notice]):
     @action(detail=True, methods=["post"], url_path="read", url_name="read")
     def mark(self, request: Request, id: str) -> Response:
         return Response(self.shown(mark_read(self.locked())))
-
-
-class AuditSerializer(Resource):
-    id = IdField()
-    at = Moment(read_only=True)
-    actor = Reference(read_only=True, allow_null=True, help_text="A user id; null where nobody did it.")
-    actor_email = serializers.CharField(source="actor.email", read_only=True, allow_null=True, default=None)
-    action = serializers.CharField(read_only=True)
-    target = serializers.CharField(read_only=True)
-    data = serializers.DictField(read_only=True)  # type: ignore[assignment]
-
-
-class AuditViewSet(ListViewSet[AuditEvent]):
-    """Who did what, when, newest first. Of API keys, one's own; everybody's for admins."""
-
-    serializer_class = AuditSerializer
-    orderings = {"at": "at"}
-    default_ordering = "-at"
-    filters = {
-        "actor": by_id("actor_id"),
-        "action": by_text("action__startswith", "How the action begins, such as `harvest.`."),
-    }
-
-    def get_queryset(self) -> QuerySet[AuditEvent]:
-        return audit_of(self.workspace, viewer=self.membership)

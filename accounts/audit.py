@@ -67,6 +67,11 @@ def origin() -> Origin:
     return _origin.get()
 
 
+def enter(where: Origin) -> None:
+    """What this thread does from here on comes from there: for workers, whose tasks begin and end by signals."""
+    _origin.set(where)
+
+
 @contextmanager
 def acting(where: Origin) -> Iterator[None]:
     """Run the block as coming from there."""

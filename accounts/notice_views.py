@@ -1,4 +1,4 @@
-"""Pages of what one was told, and of the trail of who did what."""
+"""Pages of what one was told."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from accounts import keyset
 from accounts.middleware import WorkspaceRequest
 from accounts.notices import mark_read, notices_of, unread_of
 from accounts.pages import workspace_page
-from accounts.selectors import audit_of
 
-NOTICES, EVENTS = 30, 50
+NOTICES = 30
 
 
 @require_GET
@@ -43,12 +42,3 @@ def read_all(request: WorkspaceRequest) -> HttpResponse:
     for notice in unread_of(request.tenancy.workspace, request.user).select_for_update():
         mark_read(notice)
     return redirect("notices")
-
-
-@require_GET
-@workspace_page
-def audit(request: WorkspaceRequest) -> HttpResponse:
-    """Who did what, newest first."""
-    events = audit_of(request.tenancy.workspace, viewer=request.tenancy.membership)
-    page = keyset.page(events, order=("-at", "-id"), cursor=request.GET.get("cursor"), size=EVENTS)
-    return render(request, "accounts/audit.html", {"page": page})

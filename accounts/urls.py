@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from accounts import notice_views, views
+from accounts import audit_views, notice_views, views
 
 urlpatterns = [
     path("theme/", views.theme, name="theme"),
@@ -10,7 +10,9 @@ urlpatterns = [
     path("notices/", notice_views.notices, name="notices"),
     path("notices/read/", notice_views.read_all, name="notices-read"),
     path("notices/<uuid:id>/read/", notice_views.read_notice, name="notice-read"),
-    path("settings/audit/", notice_views.audit, name="audit"),
+    path("settings/audit/", audit_views.trail, name="audit"),
+    path("settings/audit/audit.csv", audit_views.export, {"form": "csv"}, name="audit-csv"),
+    path("settings/audit/audit.json", audit_views.export, {"form": "json"}, name="audit-json"),
     path("settings/people/", views.people, name="people"),
     path("settings/people/add/", views.add_person, name="person-add"),
     path("settings/people/<uuid:id>/role/", views.change_role, name="person-role"),

@@ -4,7 +4,8 @@ from django.urls import URLPattern, URLResolver, include, path, re_path
 from rest_framework.routers import SimpleRouter
 
 from accounts.api import ApiKeyViewSet, MemberViewSet, MeView, WorkspaceSettingsView
-from accounts.api_notices import AuditViewSet, NoticeViewSet
+from accounts.api_audit import AuditViewSet
+from accounts.api_notices import NoticeViewSet
 from accounts.rest.docs import DocsView, SchemaView
 from accounts.rest.views import unknown_path
 from clients.api import ClientViewSet, ContactViewSet, ProjectViewSet

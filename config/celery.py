@@ -4,7 +4,7 @@ import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import task_prerun
+from celery.signals import task_postrun, task_prerun
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -22,3 +22,18 @@ def close_bad_connections(**kwargs: Any) -> None:
     from django.db import close_old_connections
 
     close_old_connections()
+
+
+@task_prerun.connect
+def say_where_from(task: Any = None, **kwargs: Any) -> None:
+    """What a task does is written to the trail as its doing."""
+    from accounts.audit import Origin, enter
+
+    enter(Origin(agent=f"task {task.name}"))
+
+
+@task_postrun.connect
+def forget_where_from(**kwargs: Any) -> None:
+    from accounts.audit import NOWHERE, enter
+
+    enter(NOWHERE)

@@ -9,6 +9,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import transaction
 
 from accounts.api_keys import make_api_key
+from accounts.audit import Origin, acting
 from accounts.errors import Invalid
 from accounts.models import Plan
 from accounts.services import create_workspace
@@ -33,7 +34,7 @@ class Command(BaseCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         given = ("name", "email", "password", "plan", "timezone", "currency")
         try:
-            with transaction.atomic():
+            with acting(Origin(agent="command create_workspace")), transaction.atomic():
                 membership = create_workspace(
                     **{option: options[option] for option in given}, any_password=True
                 )
