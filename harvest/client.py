@@ -93,6 +93,7 @@ class Patience:
     first_wait: float = 1.0  # after a 5xx or a broken connection; doubles
     first_rate_wait: float = 15.0  # after a 429 without Retry-After: Harvest's window; doubles
     longest_wait: float = 60.0
+    longest_turn: float | None = None  # to wait for a turn under the shared limit; None: within `total`
 
 
 @dataclass(frozen=True, slots=True)
@@ -319,6 +320,9 @@ class _Wire:
         return min(first * 2 ** (failures - 1), patience.longest_wait) * (1 + self._jitter() / 10)
 
     def _await_turn(self, deadline: float) -> None:
+        turn = self._patience.longest_turn
+        if turn is not None:
+            deadline = min(deadline, self._clock() + turn)
         while self._throttle and (wait := self._throttle.acquire()) > 0:
             if self._clock() + wait > deadline:
                 raise HarvestRateLimited(
@@ -492,9 +496,13 @@ class HarvestClient(_Caller):
         """All clients. Members: HarvestForbidden; `my_project_assignments` tells what they can see."""
         return self._list("clients", "clients", payloads.read_client, is_active=is_active)
 
-    def projects(self, *, is_active: bool | None = None) -> list[ProjectPayload]:
-        """All projects; for a manager the managed ones. Members: HarvestForbidden."""
-        return self._list("projects", "projects", payloads.read_project, is_active=is_active)
+    def projects(
+        self, *, is_active: bool | None = None, client_id: int | None = None
+    ) -> list[ProjectPayload]:
+        """All projects, or a client's; for a manager the managed ones. Members: HarvestForbidden."""
+        return self._list(
+            "projects", "projects", payloads.read_project, is_active=is_active, client_id=client_id
+        )
 
     def tasks(self, *, is_active: bool | None = None) -> list[TaskPayload]:
         """All tasks. Members: HarvestForbidden."""
@@ -510,6 +518,18 @@ class HarvestClient(_Caller):
         """Which tasks may be used on which projects: of one project, or of all."""
         path = "task_assignments" if project_id is None else f"projects/{project_id:d}/task_assignments"
         return self._list(path, "task_assignments", payloads.read_task_assignment, is_active=is_active)
+
+    def user_assignments(
+        self, project_id: int, *, user_id: int | None = None, is_active: bool | None = None
+    ) -> list[UserAssignmentPayload]:
+        """Who may track time on a project."""
+        return self._list(
+            f"projects/{project_id:d}/user_assignments",
+            "user_assignments",
+            payloads.read_user_assignment,
+            user_id=user_id,
+            is_active=is_active,
+        )
 
     def my_project_assignments(self) -> list[ProjectAssignmentPayload]:
         """The active projects of the token's person with their clients and tasks: open to every role."""
@@ -641,6 +661,10 @@ class HarvestClient(_Caller):
         """Delete an entry. Raises HarvestNotFound: it is gone already."""
         self._send("DELETE", self._wire.url(f"time_entries/{entry_id:d}"))
 
+    def stop_timer(self, entry_id: int) -> TimeEntryPayload:
+        """Stop a running timer. One that is stopped already is a HarvestRejected."""
+        return self._write("PATCH", f"time_entries/{entry_id:d}/stop", {}, payloads.read_time_entry)
+
     def create_project(
         self,
         *,
@@ -681,6 +705,11 @@ class HarvestClient(_Caller):
             {"user_id": user_id},
             payloads.read_user_assignment,
         )
+
+    def activate_assignment(self, kind: str, *, project_id: int, assignment_id: int) -> None:
+        """Take an archived assignment of a project back into use. kind: "task_assignments" or "user_assignments"."""
+        path = f"projects/{project_id:d}/{kind}/{assignment_id:d}"
+        self._send("PATCH", self._wire.url(path), body={"is_active": True})
 
     # How
 
