@@ -27,6 +27,7 @@ from typing import Any, Final, Protocol, Self, TypeVar
 import httpx
 
 from harvest import payloads
+from harvest.decoding import parse_entries
 from harvest.errors import (
     HarvestAnswerLost,
     HarvestAuthError,
@@ -217,6 +218,7 @@ class _Wire:
         body: JSON | None = None,
         expect: Callable[[Any], bool] = lambda data: isinstance(data, dict),
         smaller: Callable[[httpx.URL], httpx.URL | None] | None = None,
+        parse: Callable[[bytes], Any] = payloads.parse_json,
     ) -> _Answer:
         """Send until there is an answer fit for use, or raise.
 
@@ -229,7 +231,7 @@ class _Wire:
         while True:
             self._await_turn(deadline)
             try:
-                return self._once(method, url, auth, body, expect, deadline)
+                return self._once(method, url, auth, body, expect, parse, deadline)
             except _Failed as failed:
                 failures += 1
                 trouble = failed
@@ -254,6 +256,7 @@ class _Wire:
         auth: _Bearer,
         body: JSON | None,
         expect: Callable[[Any], bool],
+        parse: Callable[[bytes], Any],
         deadline: float,
     ) -> _Answer:
         """One request. Raises _Failed for what may pass, HarvestError for what will not."""
@@ -278,17 +281,23 @@ class _Wire:
             raise _Failed("the connection to Harvest broke", perhaps_too_big=True) from None
         finally:
             logger.info("%s %s %s %.0f ms", method, url.path, status, (self._clock() - began) * 1000)
-        return self._judge(response, bytes(content), expect, deletion=method == "DELETE")
+        return self._judge(response, bytes(content), expect, parse, deletion=method == "DELETE")
 
     def _judge(
-        self, response: httpx.Response, content: bytes, expect: Callable[[Any], bool], *, deletion: bool
+        self,
+        response: httpx.Response,
+        content: bytes,
+        expect: Callable[[Any], bool],
+        parse: Callable[[bytes], Any],
+        *,
+        deletion: bool,
     ) -> _Answer:
         status = response.status_code
         server_date = _http_date(response.headers.get("Date"))
         data: Any = None
         readable = True
         try:
-            data = payloads.parse_json(content) if content.strip() else None
+            data = parse(content) if content.strip() else None
         except ValueError:
             readable = False
         if 200 <= status < 300:
@@ -733,19 +742,25 @@ class HarvestClient(_Caller):
         body: JSON | None = None,
         expect: Callable[[Any], bool] = lambda data: isinstance(data, dict),
         smaller: Callable[[httpx.URL], httpx.URL | None] | None = None,
+        parse: Callable[[bytes], Any] = payloads.parse_json,
     ) -> _Answer:
+        def send() -> _Answer:
+            return self._wire.send(
+                method, url, self._auth, body=body, expect=expect, smaller=smaller, parse=parse
+            )
+
         try:
-            return self._wire.send(method, url, self._auth, body=body, expect=expect, smaller=smaller)
+            return send()
         except HarvestAuthError:
             if not self._refresh:
                 raise
         self._auth = _Bearer(self._refresh())
-        return self._wire.send(method, url, self._auth, body=body, expect=expect, smaller=smaller)
+        return send()
 
     def _entry_pages(self, filters: Mapping[str, object]) -> Iterator[EntryPage]:
         seen: set[int | str] = set()
         most = 0
-        for page in self._walk("time_entries", "time_entries", filters):
+        for page in self._walk("time_entries", "time_entries", filters, parse=parse_entries):
             entries, bad = payloads.read_entries(page.rows)
             seen.update(entry.id for entry in entries)
             # One without an id cannot be known again: it counts as itself.
@@ -779,7 +794,13 @@ class HarvestClient(_Caller):
             logger.warning("%s: read %d of %d rows, reading again", path, len(rows), most)
         raise HarvestUnavailable(f"Harvest's {key.replace('_', ' ')} kept changing: try again later.")
 
-    def _walk(self, path: str, key: str, filters: Mapping[str, object]) -> Iterator[_Page]:
+    def _walk(
+        self,
+        path: str,
+        key: str,
+        filters: Mapping[str, object],
+        parse: Callable[[bytes], Any] = payloads.parse_json,
+    ) -> Iterator[_Page]:
         """Every page of a listing in either of Harvest's styles, by `links.next` alone.
 
         Cursor listings have null page numbers in the middle, so a walk by `next_page` would end there in
@@ -792,7 +813,7 @@ class HarvestClient(_Caller):
 
         def first_page() -> _Answer:
             url = self._wire.url(path, {**query, "per_page": self._page_size})
-            return self._send("GET", url, expect=has_rows, smaller=_halved)
+            return self._send("GET", url, expect=has_rows, smaller=_halved, parse=parse)
 
         try:
             answer = first_page()
@@ -828,7 +849,9 @@ class HarvestClient(_Caller):
                 raise HarvestContractError(f"Harvest's pages of {key.replace('_', ' ')} do not end.")
             visited.add(link)
             number += 1
-            answer = self._send("GET", self._wire.own_link(link), expect=has_rows, smaller=_halved)
+            answer = self._send(
+                "GET", self._wire.own_link(link), expect=has_rows, smaller=_halved, parse=parse
+            )
 
 
 class HarvestIdentity(_Caller):

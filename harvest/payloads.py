@@ -21,8 +21,8 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
-_MAX_ID = 2**63 - 1  # time-entry ids are bigint and have passed 32 bits
-_MAX_NUMBER = Decimal(10**9)
+LARGEST_ID = 2**63 - 1  # time-entry ids are bigint and have passed 32 bits
+MOST = Decimal(10**9)
 _SCALAR = (str, int, float, Decimal)
 _UNSTORABLE = re.compile("[\0\ud800-\udfff]")
 
@@ -237,12 +237,12 @@ def parse_json(body: bytes) -> Any:
 
 
 def read_entries(rows: Iterable[Any]) -> tuple[list[TimeEntryPayload], list[UnreadableEntry]]:
-    """Decode the rows of a page: the entries, and those that cannot be read."""
+    """Decode the rows of a page: the entries, and those that cannot be read. Rows decoded before stay as they are."""
     entries: list[TimeEntryPayload] = []
     bad: list[UnreadableEntry] = []
     for row in rows:
         try:
-            entries.append(read_time_entry(row))
+            entries.append(row if type(row) is TimeEntryPayload else read_time_entry(row))
         except Unreadable as error:
             bad.append(_unreadable(row, str(error)))
     return entries, bad
@@ -436,7 +436,7 @@ def _id(value: Any, field: str) -> int:
     number = value
     if type(value) is str and len(value) < 20 and value.isascii() and value.isdigit():
         number = int(value)
-    if type(number) is int and 0 < number <= _MAX_ID:
+    if type(number) is int and 0 < number <= LARGEST_ID:
         return number
     raise Unreadable(f"{field} is {_shown(value)}")
 
@@ -447,7 +447,7 @@ def _number(value: Any, field: str) -> Decimal:
         number = Decimal(value)
     elif type(value) is str:
         number = _decimal_or_nan(value.strip())
-    if type(number) is Decimal and number.is_finite() and -_MAX_NUMBER < number < _MAX_NUMBER:
+    if type(number) is Decimal and number.is_finite() and -MOST < number < MOST:
         return number
     raise Unreadable(f"{field} is {_shown(value)}")
 

@@ -1,0 +1,141 @@
+"""A page of time entries, decoded in one go where it is as Harvest documents it: much faster than field by field.
+
+What is unlike the documentation in any way (a number written as text, a field that cannot be read, half of a surrogate
+pair) is left to `payloads`, which knows what to make of it, for the whole page: the outcome is the same either way, as
+a test over arbitrary pages shows.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+
+from harvest import payloads
+from harvest.payloads import TimeEntryPayload
+
+
+class _Odd(Exception):
+    """Not as documented."""
+
+
+class _Named(msgspec.Struct, gc=False):
+    id: int
+    name: str | None = None
+    code: str | None = None
+
+
+class _Reference(msgspec.Struct, gc=False):
+    id: str | None = None
+    group_id: str | None = None
+    permalink: str | None = None
+
+
+class _Entry(msgspec.Struct, gc=False):
+    id: int
+    spent_date: date
+    hours: Decimal
+    user: _Named
+    client: _Named
+    project: _Named
+    task: _Named
+    notes: str | None = None
+    billable: bool | None = None
+    is_running: bool | None = None
+    is_locked: bool | None = None
+    locked_reason: str | None = None
+    is_closed: bool | None = None
+    approval_status: str | None = None
+    is_billed: bool | None = None
+    started_time: str | None = None
+    ended_time: str | None = None
+    timer_started_at: datetime | None = None
+    external_reference: _Reference | None = None
+    created_at: datetime | None = None
+    updated_at: datetime | None = None
+
+
+class _Page(msgspec.Struct):
+    time_entries: list[_Entry]
+    total_entries: Any = None
+    total_pages: Any = None
+    next_page: Any = None
+    links: Any = None
+
+
+_pages = msgspec.json.Decoder(_Page, float_hook=Decimal)
+_NOBODY = _Reference()
+
+
+def parse_entries(body: bytes) -> Any:
+    """As `payloads.parse_json`, for a listing of time entries: its rows are decoded where that could be done here.
+
+    `payloads.read_entries` takes either. Raises ValueError for anything that is not JSON.
+    """
+    try:
+        page = _pages.decode(body)
+        entries = [_payload(entry) for entry in page.time_entries]
+    except (msgspec.MsgspecError, _Odd, ValueError, ArithmeticError, RecursionError):
+        return payloads.parse_json(body)
+    return {
+        "time_entries": entries,
+        "total_entries": page.total_entries,
+        "total_pages": page.total_pages,
+        "next_page": page.next_page,
+        "links": page.links,
+    }
+
+
+def _payload(entry: _Entry) -> TimeEntryPayload:
+    user, client, project, task = entry.user, entry.client, entry.project, entry.task
+    reference = entry.external_reference or _NOBODY
+    for number in (entry.id, user.id, client.id, project.id, task.id):
+        if not 0 < number <= payloads.LARGEST_ID:
+            raise _Odd
+    hours = entry.hours
+    if not (hours.is_finite() and -payloads.MOST < hours < payloads.MOST):
+        raise _Odd
+    return TimeEntryPayload(
+        entry.id,
+        entry.spent_date,
+        hours,
+        _text(entry.notes),
+        user.id,
+        _text(user.name),
+        client.id,
+        _text(client.name),
+        project.id,
+        _text(project.name),
+        _text(project.code),
+        task.id,
+        _text(task.name),
+        entry.billable is True,
+        entry.is_running is True,
+        entry.is_locked is True,
+        _text(entry.locked_reason),
+        entry.is_closed is True,
+        _text(entry.approval_status),
+        entry.is_billed is True,
+        _text(entry.started_time),
+        _text(entry.ended_time),
+        _instant(entry.timer_started_at),
+        _text(reference.id),
+        _text(reference.group_id),
+        _text(reference.permalink),
+        _instant(entry.created_at),
+        _instant(entry.updated_at),
+    )
+
+
+def _text(value: str | None) -> str:
+    if not value:
+        return ""
+    return value.replace("\0", "\ufffd") if "\0" in value else value
+
+
+def _instant(value: datetime | None) -> datetime | None:
+    if value is None or value.tzinfo is UTC:
+        return value
+    return value.astimezone(UTC) if value.tzinfo else value.replace(tzinfo=UTC)
