@@ -174,3 +174,35 @@ class TimeLog(TenantChild):
     def amount(self) -> Decimal:
         """What this log alone comes to, rounded half-up to cents; nothing where it is not billable."""
         return cents(self.hourly_rate * self.seconds / 3600) if self.billable else Decimal("0.00")
+
+
+class MonthTotal(TenantChild):
+    """What the live time logs of a client, or of a project of it, come to in a month: a part of the sum.
+
+    Kept by the database itself (triggers on the time logs, migration 0003): each statement that changes logs adds what
+    it changed, in rows of its own, some of them negative. So no two writers ever wait for the same row, and the sum of
+    the rows is true in every snapshot. `totals.merge_totals` makes one row of many; `merged` is false of those it has
+    not seen. weighted: seconds x hourly rate, summed over billable logs; divided by 3600 it is money.
+    """
+
+    client = TenantForeignKey(Client, on_delete=models.CASCADE, related_name="+", db_index=False)
+    project = TenantForeignKey(Project, on_delete=models.CASCADE, null=True, related_name="+", db_index=False)
+    month = models.DateField()
+    seconds = models.BigIntegerField()
+    weighted = models.DecimalField(max_digits=30, decimal_places=2)
+    merged = models.BooleanField(default=False)
+
+    class Meta:
+        indexes = [
+            models.Index(
+                fields=["workspace", "client", "month"],
+                include=["project", "seconds", "weighted"],
+                name="timelogs_monthtotal_by_client",
+            ),
+            models.Index(
+                fields=["workspace"], condition=models.Q(merged=False), name="timelogs_monthtotal_fresh"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.month:%Y-%m} {self.seconds} s"
