@@ -47,7 +47,7 @@ def test_workspace_may_be_sent_back_as_it_was_read(admin: Membership) -> None:
     api = Api(admin)
     read = api.get("workspace/").json()
     assert api.patch("workspace/", read).json() == read
-    assert [action for action, _ in trail(admin)] == ["workspace.created"]
+    assert [action for action, _ in trail(admin)] == ["workspace.created", "api_key.made"]
 
 
 @pytest.mark.parametrize(

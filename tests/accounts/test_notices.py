@@ -148,8 +148,8 @@ def test_the_trail_by_the_api(django_assert_num_queries: Any) -> None:
         for action, actor in (
             ("harvest.connected", admin.user),
             ("harvest.reconnect_needed", None),
-            ("api_key.made", admin.user),
-            ("api_key.made", member.user),
+            ("api_key.revoked", admin.user),
+            ("api_key.revoked", member.user),
         ):
             record_audit(workspace=admin.workspace, actor=actor, action=action, target="it", run="7")
     rows = Api(admin).get("audit/", action="harvest.").json()["results"]
@@ -158,14 +158,14 @@ def test_the_trail_by_the_api(django_assert_num_queries: Any) -> None:
         ("harvest.connected", str(admin.user_id), admin.user.email),
     ]
     assert rows[0]["data"] == {"run": "7"}
-    keys = {"action": "api_key.made"}
+    keys = {"action": "api_key.revoked"}
     assert len(Api(admin).get("audit/", **keys).json()["results"]) == 2
     assert [row["actor"] for row in Api(member).get("audit/", **keys).json()["results"]] == [
         str(member.user_id)
     ]
     assert [
         row["action"] for row in Api(admin).get("audit/", actor=str(member.user_id)).json()["results"]
-    ] == ["api_key.made"]
+    ] == ["api_key.made", "api_key.revoked"]
     assert Api(stranger).get("audit/", action="harvest.").json()["results"] == []
     assert Api(None).get("audit/").status_code == 401
     assert Api(admin).post("audit/", {}).status_code == 405
