@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 # While this setting, local to a transaction, names a workspace, rows of its trail may be deleted.
 ERASING = "timebridge.erasing"
 MOST_TARGET, MOST_AGENT, MOST_TEXT = 200, 80, 500
-SECRET = re.compile(r"token|secret|passw|hash$|authorization|cookie|^key$|^code$", re.IGNORECASE)
+SECRET = re.compile(r"token|secret|passw|hash$|authorization|cookie|api_key", re.IGNORECASE)
 
 AnyModel = TypeVar("AnyModel", bound=type[Model])
 
