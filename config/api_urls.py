@@ -9,7 +9,7 @@ from accounts.api_notices import NoticeViewSet
 from accounts.rest.docs import DocsView, SchemaView
 from accounts.rest.views import unknown_path
 from clients.api import ClientViewSet, ContactViewSet, ProjectViewSet
-from inbound.api import ProposalViewSet
+from inbound.api import AdjustmentViewSet, ProposalViewSet
 from integrations.api import IntegrationsView
 from timelogs.api import ActivityTypeViewSet, TimeLogViewSet, WorkItemViewSet
 
@@ -25,6 +25,7 @@ router.register("time-logs", TimeLogViewSet, "time-log")
 router.register("notices", NoticeViewSet, "notice")
 router.register("audit", AuditViewSet, "audit")
 router.register("inbound/proposals", ProposalViewSet, "proposal")
+router.register("inbound/adjustments", AdjustmentViewSet, "adjustment")
 
 version_1: list[URLPattern | URLResolver] = [
     path("me/", MeView.as_view(), name="me"),

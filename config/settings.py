@@ -246,6 +246,7 @@ SPECTACULAR_SETTINGS = {
         "Source": "timelogs.models.Source",
         "SyncState": "timelogs.models.SyncState",
         "ProposalStatus": "inbound.models.ProposalStatus",
+        "AdjustmentKind": "inbound.models.AdjustmentKind",
         "ConnectionStatus": "integrations.models.ConnectionStatus",
         "AuthKind": "integrations.models.AuthKind",
         "Direction": "integrations.models.Direction",

@@ -61,9 +61,12 @@ def note_difference(
     )
     before = held = _held(log)
     for one in earlier:
-        if one.status == AdjustmentStatus.ACCEPTED:
-            # Gone: nothing is left of it, wherever it was last.
-            before = replace(before, seconds=0) if one.kind == AdjustmentKind.GONE else _read(one.after)
+        if one.status != AdjustmentStatus.ACCEPTED:
+            continue
+        if one.kind == AdjustmentKind.GONE or one.after is None:
+            before = replace(before, seconds=0)  # nothing is left of it, wherever it was last
+        else:
+            before = _read(one.after)
     found = None if after is None else _with(workspace_id, held, after)
     gone = found is None or found.client != log.client_id
     wanted = replace(before, seconds=0) if found is None or gone else found
@@ -235,8 +238,9 @@ def _with(workspace_id: UUID, held: Held, after: Mapping[str, Any]) -> Held:
     """`held` with what Harvest holds in its place."""
     found = replace(held, **after)
     if "hourly_rate" not in after and found.activity_type != held.activity_type:
-        kind = ActivityType.objects.filter(workspace_id=workspace_id, id=found.activity_type).first()
-        found = replace(found, hourly_rate=kind.hourly_rate if kind else Decimal("0.00"))
+        kinds = ActivityType.objects.filter(workspace_id=workspace_id, id__in=[found.activity_type])
+        rate = kinds.values_list("hourly_rate", flat=True).first()
+        found = replace(found, hourly_rate=rate or Decimal("0.00"))
     return found
 
 
@@ -287,12 +291,15 @@ class _Names:
     def __init__(self, workspace_id: UUID, sides: Iterable[Held]) -> None:
         self.names: dict[UUID, str] = {}
         sides = list(sides)
-        for model, field in ((Client, "client"), (Project, "project"), (ActivityType, "activity_type")):
-            ids = {getattr(one, field) for one in sides} - {None}
-            rows = model._default_manager.filter(workspace_id=workspace_id, id__in=ids) if ids else []
-            self.names |= {row.pk: str(row) for row in rows}
-        people = User.objects.filter(id__in={one.owner for one in sides})
-        self.names |= {person.id: str(person) for person in people}
+        kinds: tuple[tuple[str, QuerySet[Any]], ...] = (
+            ("client", Client.objects.filter(workspace_id=workspace_id)),
+            ("project", Project.objects.filter(workspace_id=workspace_id)),
+            ("activity_type", ActivityType.objects.filter(workspace_id=workspace_id)),
+            ("owner", User.objects.all()),
+        )
+        for field, rows in kinds:
+            if ids := {getattr(one, field) for one in sides} - {None}:
+                self.names |= {row.pk: str(row) for row in rows.filter(id__in=ids)}
 
     def words(self, held: Held) -> dict[str, Any]:
         """As `Adjustment.before` and `after` keep it."""

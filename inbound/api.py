@@ -1,4 +1,4 @@
-"""The API of Inbound: time proposals and what becomes of them."""
+"""The API of Inbound: time proposals and what becomes of them; adjustments of settled time."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from rest_framework.decorators import action
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.rest.fields import NOTHING, IdField, Moment, Reference, Resource, parse_id
+from accounts.rest.fields import NOTHING, IdField, Moment, Money, Reference, Resource, parse_id
 from accounts.rest.filters import by_choice, by_id, since, until
 from accounts.rest.views import ListViewSet
 from clients.selectors import projects_of
-from inbound import services
-from inbound.models import ProposalStatus, TimeProposal
-from inbound.selectors import proposals_of, suggestions_for
+from inbound import adjustments, services
+from inbound.models import Adjustment, AdjustmentKind, AdjustmentStatus, ProposalStatus, TimeProposal
+from inbound.selectors import adjustments_of, proposals_of, suggestions_for
 from timelogs.api import HoursField
 from timelogs.selectors import activity_types_of, work_items_of
 
@@ -32,6 +32,10 @@ class WorkItemSuggestionSerializer(Resource):
     score = serializers.FloatField(
         read_only=True,
         help_text="1: its key is named. 0.95: its title is the notes' first line. Else likeness.",
+    )
+    why = serializers.CharField(
+        read_only=True,
+        help_text="`key`, `title`, or `earlier`: like notes of this person's time that were accepted on it.",
     )
 
 
@@ -58,7 +62,13 @@ class ProposalSerializer(Resource):
     def get_suggestions(self, proposal: TimeProposal) -> list[dict[str, Any]]:
         found = self.context["suggestions"].get(proposal.id, [])
         return [
-            {"work_item": str(one.work_item), "key": one.key, "title": one.title, "score": one.score}
+            {
+                "work_item": str(one.work_item),
+                "key": one.key,
+                "title": one.title,
+                "score": one.score,
+                "why": one.why.value,
+            }
             for one in found
         ]
 
@@ -135,6 +145,12 @@ class ProposalViewSet(ListViewSet[TimeProposal]):
         """Let a dismissed proposal wait again."""
         return Response(self.shown(services.restore_proposal(proposal=self.get_object(), by=self.membership)))
 
+    @extend_schema(request=None, responses=ProposalSerializer)
+    @action(detail=True, methods=["post"])
+    def undo(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Take the decision back; of an acceptance only while its time log is as accepting made it."""
+        return Response(self.shown(services.undo_proposal(proposal=self.get_object(), by=self.membership)))
+
     @extend_schema(request=BulkSerializer, responses=BulkResultSerializer)
     @action(detail=False, methods=["post"])
     def bulk(self, request: Request, *args: Any, **kwargs: Any) -> Response:
@@ -149,3 +165,88 @@ class ProposalViewSet(ListViewSet[TimeProposal]):
                 failed.append(services.Undecided(text, NOTHING))
         done, undecided = services.decide_proposals(ids=ids, by=self.membership, **values)
         return Response(self.write(BulkResultSerializer, {"done": done, "failed": failed + undecided}))
+
+
+class SideReferenceSerializer(Resource):
+    id = serializers.CharField(read_only=True)
+    name = serializers.CharField(read_only=True)
+
+
+class SideSerializer(Resource):
+    """What one side holds of the time."""
+
+    client = SideReferenceSerializer(read_only=True)
+    project = SideReferenceSerializer(read_only=True, allow_null=True)
+    activity_type = SideReferenceSerializer(read_only=True, allow_null=True)
+    owner = SideReferenceSerializer(read_only=True)
+    spent_date = serializers.DateField(read_only=True)
+    seconds = serializers.IntegerField(read_only=True)
+    notes = serializers.CharField(read_only=True)
+    billable = serializers.BooleanField(read_only=True)
+    hourly_rate = serializers.CharField(read_only=True)
+
+
+class AdjustmentLineSerializer(Resource):
+    project = serializers.CharField(source="project_id", read_only=True, allow_null=True)
+    activity_type = serializers.CharField(source="activity_type_id", read_only=True, allow_null=True)
+    hourly_rate = Money(read_only=True)
+    billable = serializers.BooleanField(read_only=True)
+    seconds = serializers.IntegerField(read_only=True, help_text="Negative: taken back.")
+    hours = HoursField(read_only=True)
+
+
+class AdjustmentSerializer(Resource):
+    id = IdField()
+    time_log = Reference(read_only=True)
+    client = Reference(read_only=True)
+    kind = serializers.ChoiceField(choices=AdjustmentKind.choices, read_only=True)
+    before = SideSerializer(read_only=True, help_text="What is settled so far.")
+    after = SideSerializer(read_only=True, allow_null=True, help_text="What Harvest holds; null: it is gone.")
+    seconds_delta = serializers.IntegerField(read_only=True)
+    hours_delta = serializers.DecimalField(max_digits=12, decimal_places=2, read_only=True)
+    lines = AdjustmentLineSerializer(many=True, read_only=True, help_text="What the next statement settles.")
+    spent_date = serializers.DateField(read_only=True)
+    external_id = serializers.CharField(read_only=True)
+    status = serializers.ChoiceField(choices=AdjustmentStatus.choices, read_only=True)
+    decided_at = Moment(read_only=True, allow_null=True)
+    created_at = Moment(read_only=True)
+
+
+class AdjustmentViewSet(ListViewSet[Adjustment]):
+    """What Harvest changed of time on issued statements, and what becomes of it.
+
+    Admins and designers decide. Deciding the same way twice gives the adjustment as it is.
+    """
+
+    serializer_class = AdjustmentSerializer
+    selector = staticmethod(adjustments_of)
+    filters = {
+        "client": by_id("client"),
+        "time_log": by_id("time_log"),
+        "status": by_choice("status", AdjustmentStatus),
+        "from": since("spent_date"),
+        "to": until("spent_date"),
+    }
+    orderings = {"spent_date": "spent_date", "created_at": "created_at"}
+    default_ordering = "-created_at"
+
+    @extend_schema(request=None, responses=AdjustmentSerializer)
+    @action(detail=True, methods=["post"])
+    def accept(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Let it onto the client's next statement."""
+        row = adjustments.accept_adjustment(adjustment=self.get_object(), by=self.membership)
+        return Response(self.shown(row))
+
+    @extend_schema(request=None, responses=AdjustmentSerializer)
+    @action(detail=True, methods=["post"])
+    def dismiss(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Leave the time settled as it is, until Harvest changes again."""
+        row = adjustments.dismiss_adjustment(adjustment=self.get_object(), by=self.membership)
+        return Response(self.shown(row))
+
+    @extend_schema(request=None, responses=AdjustmentSerializer)
+    @action(detail=True, methods=["post"])
+    def restore(self, request: Request, *args: Any, **kwargs: Any) -> Response:
+        """Let a dismissed one, or an accepted one that is on no statement yet, wait again."""
+        row = adjustments.restore_adjustment(adjustment=self.get_object(), by=self.membership)
+        return Response(self.shown(row))

@@ -13,6 +13,7 @@ from django.utils import timezone
 from accounts.tenancy import TenantForeignKey, TenantModel, TenantOneToOneField
 from clients.models import Client, Project
 from timelogs.models import ActivityType, TimeLog
+from timelogs.money import hours_of
 
 
 class ProposalStatus(models.TextChoices):
@@ -165,6 +166,10 @@ class Adjustment(TenantModel):
 
     def __str__(self) -> str:
         return f"{self.spent_date} {self.seconds_delta:+} s ({self.status})"
+
+    @property
+    def hours_delta(self) -> Decimal:
+        return hours_of(self.seconds_delta)
 
     @property
     def lines(self) -> list[AdjustmentLine]:

@@ -14,12 +14,12 @@ from uuid import UUID
 from django.db import models, transaction
 from django.utils import timezone
 
-from accounts.errors import Forbidden, Invalid, ServiceError
+from accounts.errors import Forbidden, InUse, Invalid, ServiceError, Settled
 from accounts.ids import uuid7
 from accounts.models import Membership
 from clients.models import Project
 from inbound.models import ProposalStatus, TimeProposal
-from inbound.signals import proposal_accepted
+from inbound.signals import proposal_accepted, proposal_reopening
 from timelogs.models import ActivityType, Source, SyncState, TimeLog, WorkItem
 from timelogs.signals import time_log_changed
 
@@ -87,6 +87,37 @@ def restore_proposal(*, proposal: TimeProposal, by: Membership) -> TimeProposal:
         return row
     _expect(row, ProposalStatus.DISMISSED)
     _move(row, ProposalStatus.DISMISSED, ProposalStatus.PENDING, None)
+    return row
+
+
+def undo_proposal(*, proposal: TimeProposal, by: Membership) -> TimeProposal:
+    """Take a decision back, so that the proposal waits again: a dismissal, or an acceptance, whose log is removed.
+
+    The log goes without a trace, and without Harvest's entry: only while it is as accepting made it. Raises Forbidden,
+    Settled, InUse (edited, deleted or synced since), ServiceError (withdrawn).
+    """
+    _check_may_decide(by)
+    row = _locked(proposal)
+    if row.status != ProposalStatus.ACCEPTED:
+        return restore_proposal(proposal=row, by=by)
+    assert row.time_log_id is not None  # by a constraint
+    log = TimeLog.objects.select_for_update().get(pk=row.time_log_id, workspace_id=row.workspace_id)
+    if log.settled:
+        raise Settled("This time is on an issued statement. Void the statement first.")
+    if log.deleted_at is not None or log.updated_at != log.created_at:
+        raise InUse("This time has been changed since it was accepted, so that cannot be undone.")
+    proposal_reopening.send(sender=TimeProposal, proposal=row, time_log=log)
+    _move(row, ProposalStatus.ACCEPTED, ProposalStatus.PENDING, None)
+    # Told as the undo of a run is: as a sync's doing it goes no further, and never to Harvest.
+    time_log_changed.send(
+        sender=TimeLog, workspace_id=log.workspace_id, time_log_ids=[log.id], change="deleted", origin="sync"
+    )
+    try:
+        log.delete()
+    except models.ProtectedError as error:
+        raise InUse(
+            "Something rests on this time since it was accepted, so that cannot be undone."
+        ) from error
     return row
 
 
@@ -228,6 +259,7 @@ def _log_of(
         errors["activity_type"] = ["Choose an activity type."]
     if errors:
         raise Invalid(errors)
+    now = timezone.now()
     return TimeLog(
         id=uuid7(),
         workspace_id=row.workspace_id,
@@ -245,4 +277,6 @@ def _log_of(
         source=Source.HARVEST,
         external_id=row.external_id,
         sync_state=SyncState.SYNCED,
+        created_at=now,
+        updated_at=now,  # the same until somebody changes it
     )

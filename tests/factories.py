@@ -7,13 +7,16 @@ from decimal import Decimal
 from itertools import count
 from typing import Any
 
+from django.utils import timezone
+
 from accounts.api_keys import make_api_key
 from accounts.models import ApiKeyAccess, Membership, Plan, Role, Workspace
 from accounts.services import add_member, create_workspace
 from accounts.tenancy import tenant_scope
 from clients.models import Client, Contact, Project
 from clients.services import save_client, save_contact, save_project
-from inbound.models import TimeProposal
+from inbound.adjustments import note_difference
+from inbound.models import Adjustment, TimeProposal
 from timelogs.models import ActivityType, TimeLog, WorkItem
 from timelogs.services import record_time_log, save_activity_type, save_work_item
 
@@ -119,3 +122,18 @@ def make_proposal(
             external_id=values.pop("external_id", str(700000 + next(_numbers))),
             **values,
         )
+
+
+def make_adjustment(log: TimeLog, **after: Any) -> Adjustment:
+    """A difference of a log, settled here, from its Harvest entry; half an hour more unless `after` is given."""
+    with tenant_scope(log.workspace_id):
+        log.settled_at = timezone.now()
+        log.save(update_fields=["settled_at"])
+        adjustment = note_difference(
+            workspace_id=log.workspace_id,
+            time_log_id=log.id,
+            external_id=log.external_id or str(800000 + next(_numbers)),
+            after=after or {"seconds": log.seconds + 1800},
+        )
+    assert adjustment is not None
+    return adjustment

@@ -7,14 +7,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeVar
 
-from django.db.models import BooleanField, Count, DecimalField, ExpressionWrapper, F, Q, QuerySet, Sum
+from django.db.models import BooleanField, Count, DecimalField, ExpressionWrapper, F, Model, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce, Lower
 
 from accounts.models import Workspace
 from timelogs.models import ActivityType, TimeLog, WorkItem
 from timelogs.money import cents
+
+Row = TypeVar("Row", bound=Model)
 
 
 def activity_types_of(workspace: Workspace) -> QuerySet[ActivityType]:
@@ -36,14 +38,14 @@ def time_logs_of(workspace: Workspace, *, deleted: bool = False) -> QuerySet[Tim
     )
 
 
-def with_words(logs: QuerySet[TimeLog], q: str) -> QuerySet[TimeLog]:
-    """Logs whose notes hold, for every word of `q`, a word that begins with it (any case)."""
+def with_words(rows: QuerySet[Row], q: str, *, field: str = "notes") -> QuerySet[Row]:
+    """Rows whose notes (or another field) hold, for every word of `q`, a word that begins with it (any case)."""
     for word in re.findall(r"\w+", q):
         # PostgreSQL takes every word for a rare one, and would sort all that it finds before it shows the first. Of
         # what `coalesce` says it knows nothing: it walks the list in its order, until the page is full.
-        found = Q(notes__iregex=rf"\m{word}")
-        logs = logs.filter(Coalesce(found, False, output_field=BooleanField()))
-    return logs
+        found = Q(**{f"{field}__iregex": rf"\m{word}"})
+        rows = rows.filter(Coalesce(found, False, output_field=BooleanField()))
+    return rows
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,18 +4,24 @@ from __future__ import annotations
 
 import threading
 from datetime import date
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
+from django.utils import timezone
 
 from accounts.ids import uuid7
 from accounts.models import Membership
 from accounts.tenancy import tenant_scope
 from clients.models import Client
+from inbound.adjustments import note_difference
 from inbound.models import ProposalStatus, TimeProposal
+from inbound.services import proposals_changed, proposals_returned, proposals_withdrawn
 from inbound.signals import proposal_accepted
-from integrations.models import SyncLink
+from integrations.models import Connection, OutboundChange, SyncEvent, SyncLink
 from tests.factories import (
     make_activity_type,
     make_client,
@@ -26,7 +32,7 @@ from tests.factories import (
     make_workspace,
 )
 from tests.rest.client import Api
-from timelogs.models import TimeLog
+from timelogs.models import TimeLog, WorkItem
 from timelogs.signals import time_log_changed
 
 pytestmark = pytest.mark.django_db
@@ -81,8 +87,14 @@ def test_proposal_shows_its_entry_and_suggests_work_items(
         "external_id": "636709355",
         "status": "pending",
         "suggestions": [
-            {"work_item": str(named.id), "key": named.key, "title": "Invoices", "score": 1.0},
-            {"work_item": str(alike.id), "key": alike.key, "title": "Header redesign", "score": 0.95},
+            {"work_item": str(named.id), "key": named.key, "title": "Invoices", "score": 1.0, "why": "key"},
+            {
+                "work_item": str(alike.id),
+                "key": alike.key,
+                "title": "Header redesign",
+                "score": 0.95,
+                "why": "title",
+            },
         ],
         "time_log": None,
         "created_at": proposal.created_at.isoformat().replace("+00:00", "Z"),
@@ -260,6 +272,183 @@ def test_link_points_to_the_log_before_its_change_is_told(admin: Membership, acm
     ]
     with tenant_scope(admin.workspace_id):
         assert SyncLink.objects.get().proposal_id == proposal.id
+
+
+# --- Undo ------------------------------------------------------------------------------------------------------------
+def test_undo_of_an_acceptance_leaves_no_trace(admin: Membership, acme: Client) -> None:
+    """The log is gone, Harvest's entry is not: the link is the proposal's again, and nothing waits to be pushed."""
+    proposal, item = make_proposal(admin, acme), make_work_item(acme)
+    with tenant_scope(admin.workspace_id):
+        link = SyncLink.objects.create(
+            workspace=admin.workspace, account_id="1", external_id=proposal.external_id, proposal=proposal
+        )
+    api, path = Api(admin), f"inbound/proposals/{proposal.id}/"
+    before = api.get(path).json()
+    for _ in range(2):
+        log = UUID(api.post(f"{path}accept/", {"work_item": str(item.id)}).json()["time_log"])
+        with tenant_scope(admin.workspace_id):
+            connected = Connection.objects.create(workspace=admin.workspace)
+            OutboundChange.objects.create(workspace=admin.workspace, connection=connected, time_log_id=log)
+        answer = api.post(f"{path}undo/")
+        assert (answer.status_code, answer.json()) == (200, before)
+        assert logs(admin) == []
+        with tenant_scope(admin.workspace_id):
+            link.refresh_from_db()
+            assert (link.proposal_id, link.time_log_id) == (proposal.id, None)
+            assert not OutboundChange.objects.exists()
+            connected.delete()
+    assert api.post(f"{path}undo/").json() == before  # twice is once
+
+
+def test_undo_of_a_dismissal(admin: Membership, acme: Client) -> None:
+    path = f"inbound/proposals/{make_proposal(admin, acme).id}/"
+    api = Api(admin)
+    api.post(f"{path}dismiss/")
+    assert api.post(f"{path}undo/").json()["status"] == "pending"
+
+
+@pytest.mark.parametrize(
+    ("since", "status", "words"),
+    [
+        ("edited", 409, "has been changed since"),
+        ("deleted", 409, "has been changed since"),
+        ("settled", 409, "issued statement"),
+        ("synced", 409, "has been synced since"),
+        ("sending", 409, "has been synced since"),
+        ("adjusted", 409, "Something rests on this time"),
+    ],
+)
+def test_undo_keeps_what_went_on(
+    since: str, status: int, words: str, admin: Membership, acme: Client
+) -> None:
+    proposal = make_proposal(admin, acme)
+    api, path = Api(admin), f"inbound/proposals/{proposal.id}/"
+    api.post(f"{path}accept/", {"work_item": str(make_work_item(acme).id)})
+    (log,) = logs(admin)
+    if since == "edited":
+        api.patch(f"time-logs/{log.id}/", {"notes": "Other"})
+    elif since == "deleted":
+        api.delete(f"time-logs/{log.id}/")
+    with tenant_scope(admin.workspace_id):
+        owned: dict[str, Any] = {"workspace": admin.workspace, "time_log": log}
+        if since in ("settled", "adjusted"):
+            TimeLog.objects.update(settled_at=timezone.now())
+        if since == "adjusted":
+            note_difference(
+                workspace_id=admin.workspace_id, time_log_id=log.id, external_id="1", after={"seconds": 1}
+            )
+            TimeLog.objects.update(settled_at=None)
+        if since == "synced":
+            SyncEvent.objects.create(deed="taken", **owned)
+        if since == "sending":
+            OutboundChange.objects.create(
+                connection=Connection.objects.create(workspace=admin.workspace),
+                state="sending",
+                lease_token=uuid7(),
+                lease_until=timezone.now(),
+                **owned,
+            )
+    answer = api.post(f"{path}undo/")
+    assert answer.status_code == status
+    assert words in answer.json()["detail"]
+    assert api.get(path).json()["status"] == "accepted"
+    with tenant_scope(admin.workspace_id):
+        assert TimeLog.objects.filter(id=log.id).exists()
+
+
+# --- Following Harvest -----------------------------------------------------------------------------------------------
+def test_proposal_follows_its_entry_until_it_is_accepted(
+    admin: Membership, member: Membership, acme: Client
+) -> None:
+    other, kind = make_client(admin.workspace), make_activity_type(admin.workspace)
+    waits, dismissed = make_proposal(admin, acme), make_proposal(admin, acme, status="dismissed")
+    accepted = make_proposal(admin, acme)
+    Api(admin).post(f"inbound/proposals/{accepted.id}/accept/", {"work_item": str(make_work_item(acme).id)})
+    new = {
+        "client": other.id, "owner": member.user_id, "activity_type": kind.id, "spent_date": date(2026, 6, 9),
+        "seconds": 60, "notes": "New", "billable": False, "hourly_rate": Decimal("7.00"),
+    }  # fmt: skip
+    with tenant_scope(admin.workspace_id):
+        proposals_changed(
+            workspace_id=admin.workspace_id,
+            changes={waits.id: new, dismissed.id: {"seconds": 60}, accepted.id: new, uuid7(): new},
+        )
+        for row in (waits, dismissed, accepted):
+            row.refresh_from_db()
+        assert {name: getattr(waits, TimeProposal._meta.get_field(name).attname) for name in new} == new
+        assert (waits.status, dismissed.status, dismissed.seconds) == ("pending", "dismissed", 60)
+        assert (accepted.client_id, accepted.seconds) == (acme.id, 3600)
+        with pytest.raises(ValueError, match="does not follow 'status'"):
+            proposals_changed(workspace_id=admin.workspace_id, changes={waits.id: {"status": "accepted"}})
+
+
+def test_proposals_follow_in_as_many_queries_for_100_as_for_1(admin: Membership, acme: Client) -> None:
+    rows = [make_proposal(admin, acme) for _ in range(100)]
+    counts = []
+    for some in (rows[:1], rows):
+        with tenant_scope(admin.workspace_id), CaptureQueriesContext(connection) as captured:
+            changes = {one.id: {"seconds": 60} for one in some}
+            proposals_changed(workspace_id=admin.workspace_id, changes=changes)
+        counts.append(len([one for one in captured if "SAVEPOINT" not in one["sql"]]))
+    assert counts == [2, 2]
+
+
+def test_proposal_is_withdrawn_with_its_entry_and_comes_back_with_it(admin: Membership, acme: Client) -> None:
+    waits, dismissed = make_proposal(admin, acme), make_proposal(admin, acme, status="dismissed")
+    ids = [waits.id, dismissed.id, uuid7()]
+
+    def states() -> list[str]:
+        waits.refresh_from_db()
+        dismissed.refresh_from_db()
+        return [waits.status, dismissed.status]
+
+    with tenant_scope(admin.workspace_id):
+        for _ in range(2):
+            proposals_withdrawn(workspace_id=admin.workspace_id, ids=ids)
+            assert states() == ["withdrawn", "dismissed"]
+        for _ in range(2):
+            proposals_returned(workspace_id=admin.workspace_id, ids=ids)
+            assert states() == ["pending", "dismissed"]
+            assert waits.decided_at is None
+
+
+def test_no_workspaces_proposals_follow_anothers_sync(
+    admin: Membership, stranger: Membership, acme: Client
+) -> None:
+    row = make_proposal(admin, acme)
+    with tenant_scope(stranger.workspace_id):
+        proposals_changed(workspace_id=stranger.workspace_id, changes={row.id: {"seconds": 1}})
+        proposals_withdrawn(workspace_id=stranger.workspace_id, ids=[row.id])
+    with tenant_scope(admin.workspace_id):
+        row.refresh_from_db()
+    assert (row.seconds, row.status) == (3600, "pending")
+
+
+# --- What was accepted earlier ---------------------------------------------------------------------------------------
+def test_suggestions_learn_from_the_same_persons_time_for_the_same_client(
+    admin: Membership, member: Membership, acme: Client
+) -> None:
+    api, item, wrong = Api(admin), make_work_item(acme, "Retainer"), make_work_item(acme, "Other things")
+    other = make_client(admin.workspace)
+
+    def accept(owner: Membership, client: Client, target: WorkItem) -> str:
+        path = f"inbound/proposals/{make_proposal(owner, client, 'Weekly call with Bo').id}/accept/"
+        log: str = api.post(path, {"work_item": str(target.id)}).json()["time_log"]
+        return log
+
+    waits = make_proposal(member, acme, "weekly call with Bo, again")
+    path = f"inbound/proposals/{waits.id}/"
+    accept(admin, acme, wrong)  # another person's
+    accept(member, other, make_work_item(other))  # another client's
+    assert api.get(path).json()["suggestions"] == []
+    log = accept(member, acme, item)
+    (found,) = api.get(path).json()["suggestions"]
+    assert (found["work_item"], found["why"]) == (str(item.id), "earlier")
+    assert 0.5 <= found["score"] <= 0.85
+    api.patch(f"time-logs/{log}/", {"work_item": str(wrong.id)})  # where it is now is what counts
+    assert [one["work_item"] for one in api.get(path).json()["suggestions"]] == [str(wrong.id)]
+    api.delete(f"time-logs/{log}/")
+    assert api.get(path).json()["suggestions"] == []
 
 
 # --- Many at once ----------------------------------------------------------------------------------------------------

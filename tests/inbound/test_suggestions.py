@@ -6,7 +6,7 @@ from uuid import UUID
 
 import pytest
 
-from inbound.suggestions import Candidate, Candidates
+from inbound.suggestions import Candidate, Candidates, Earlier, Why
 
 KEYS = ["ACME-1", "ACME-12", "ACME-2", "BOLT/7", "x"]
 
@@ -73,3 +73,51 @@ def test_done_item_is_suggested_only_by_its_key() -> None:
     found = candidates(("A-1", "Header"), ("A-2", "Header"), done="A-2")
     assert [key for key, _ in keys(found, "Header")] == ["A-1"]
     assert keys(found, "A-2 Header")[0] == ("A-2", 1.0)
+
+
+# --- What was accepted earlier ---------------------------------------------------------------------------------------
+LOGO, HOSTING, NEWS, DONE = (UUID(int=number) for number in range(4))
+ITEMS = (("A-1", "Logo"), ("A-2", "Hosting"), ("A-3", "Newsletter spring"), ("A-4", "Old site"))
+
+
+@pytest.mark.parametrize(
+    ("notes", "earlier", "expected"),
+    [
+        # The same words again: what they were put on.
+        ("Weekly call", [(HOSTING, "Weekly call")], [("A-2", 0.85, Why.EARLIER)]),
+        ("  weekly CALL!\nmore", [(HOSTING, "Weekly call\nother")], [("A-2", 0.85, Why.EARLIER)]),
+        ("call, weekly", [(HOSTING, "Weekly call")], [("A-2", 0.85, Why.EARLIER)]),
+        # The likelier one first; each work item once.
+        (
+            "Weekly call with Bo",
+            [(LOGO, "Weekly calls"), (HOSTING, "Weekly call with Bo"), (LOGO, "Weekly call with Di")],
+            [("A-2", 0.85, Why.EARLIER), ("A-1", 0.72, Why.EARLIER)],
+        ),
+        # One common word is not enough.
+        ("Call", [(HOSTING, "Call with the printer about the spring campaign")], []),
+        ("Weekly call", [(HOSTING, "Backup moved")], []),
+        # A key beats a title, a title beats what was earlier.
+        (
+            "Logo (A-3)",
+            [(HOSTING, "Logo (A-3)")],
+            [("A-3", 1.0, Why.KEY), ("A-1", 0.9, Why.TITLE), ("A-2", 0.85, Why.EARLIER)],
+        ),
+        ("Logo", [(HOSTING, "Logo")], [("A-1", 0.95, Why.TITLE), ("A-2", 0.85, Why.EARLIER)]),
+        ("Logo", [(LOGO, "Logo")], [("A-1", 0.95, Why.TITLE)]),
+        # The same notes beat a title that they are only a little like.
+        (
+            "Spring cleaning",
+            [(LOGO, "Spring cleaning")],
+            [("A-1", 0.85, Why.EARLIER), ("A-3", 0.51, Why.TITLE)],
+        ),
+        # No work item of this client's open ones any more.
+        ("Weekly call", [(DONE, "Weekly call"), (UUID(int=99), "Weekly call")], []),
+        ("", [(LOGO, "")], []),
+        ("...", [(LOGO, "...")], []),
+    ],
+)
+def test_likeness_to_what_was_accepted_earlier(
+    notes: str, earlier: list[tuple[UUID, str]], expected: list[tuple[str, float, Why]]
+) -> None:
+    found = candidates(*ITEMS, done="A-4").suggest(notes, [Earlier(*one) for one in earlier])
+    assert [(one.key, one.score, one.why) for one in found] == expected

@@ -63,7 +63,12 @@ def fields_of(method: str, path: str) -> list[str]:
 
 def place(path: str, ids: Ids) -> str:
     """The path with the id of a row that is there; of one that is not where the ground makes no such rows."""
-    rows = {**ids, "inbound/proposals": ids["proposal"], "api-keys": ids["admins_key"]}
+    rows = {
+        **ids,
+        "inbound/proposals": ids["proposal"],
+        "inbound/adjustments": ids["adjustment"],
+        "api-keys": ids["admins_key"],
+    }
     return (
         path.replace("{id}", rows.get(path.partition("/{id}")[0], ids["client"])) if "{id}" in path else path
     )

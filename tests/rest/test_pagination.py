@@ -15,7 +15,7 @@ from accounts.models import ApiKey, Membership, User
 from accounts.tenancy import tenant_scope
 from clients.models import Client, Contact, Project
 from inbound.models import TimeProposal
-from tests.factories import make_client, make_project, make_time_log, make_work_item
+from tests.factories import make_adjustment, make_client, make_project, make_time_log, make_work_item
 from tests.rest.client import Api
 from timelogs.models import ActivityType, TimeLog, WorkItem
 
@@ -217,6 +217,11 @@ def _proposals(admin: Membership, count: int) -> None:
         )
 
 
+def _adjustments(admin: Membership, count: int) -> None:
+    for client in _clients(admin, count):
+        make_adjustment(make_time_log(admin, client))
+
+
 LISTS: dict[str, Callable[[Membership, int], Any]] = {
     "members/": _people,
     "api-keys/": _keys,
@@ -227,6 +232,7 @@ LISTS: dict[str, Callable[[Membership, int], Any]] = {
     "work-items/": _of_clients(WorkItem, key=lambda n: f"W-{n}", title=lambda n: f"W{n}"),
     "time-logs/": _logs,
     "inbound/proposals/": _proposals,
+    "inbound/adjustments/": _adjustments,
 }
 
 

@@ -14,6 +14,7 @@ from accounts.rest.docs import document
 from accounts.tenancy import tenant_scope
 from tests.factories import (
     make_activity_type,
+    make_adjustment,
     make_client,
     make_contact,
     make_key,
@@ -125,6 +126,12 @@ CASES = [
     ),
     Case("POST", "inbound/proposals/{proposal}/dismiss/", 403, 200, 200, 404),
     Case("POST", "inbound/proposals/{proposal}/restore/", 403, 200, 200, 404),
+    Case("POST", "inbound/proposals/{proposal}/undo/", 403, 200, 200, 404),
+    Case("GET", "inbound/adjustments/", 200, 200, 200, 200),
+    Case("GET", "inbound/adjustments/{adjustment}/", 200, 200, 200, 404),
+    Case("POST", "inbound/adjustments/{adjustment}/accept/", 403, 200, 200, 404),
+    Case("POST", "inbound/adjustments/{adjustment}/dismiss/", 403, 200, 200, 404),
+    Case("POST", "inbound/adjustments/{adjustment}/restore/", 403, 200, 200, 404),
     Case(
         "POST", "inbound/proposals/bulk/", 403, 200, 200, 200,
         lambda ids: {"ids": [ids["proposal"]], "action": "dismiss"},
@@ -159,6 +166,7 @@ def ids(admin: Membership, member: Membership) -> Ids:
         "members_log": make_time_log(member, client).id,
         "admins_deleted_log": deleted[0].id,
         "members_deleted_log": deleted[1].id,
+        "adjustment": make_adjustment(make_time_log(admin, client)).id,
         "proposal": make_proposal(admin, client).id,
         "members_key": keys[members_key],
         "admins_key": keys[admins_key],
