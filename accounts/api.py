@@ -29,6 +29,14 @@ class WorkspaceSerializer(Resource):
     currency = Text(max_length=3, help_text="Three capital letters, such as EUR.")
 
 
+class WorkspaceSettingsSerializer(WorkspaceSerializer):
+    require_second_factor = serializers.BooleanField(
+        required=False,
+        help_text="Sessions need a second factor to open the workspace; API keys are not asked for one."
+        " To set it, have one yourself.",
+    )
+
+
 class UserSerializer(Resource):
     id = IdField()
     email = serializers.CharField(read_only=True)
@@ -56,17 +64,19 @@ class WorkspaceSettingsView(WorkspaceView):
 
     roles = {"write": ADMINS}
 
-    @extend_schema(responses=WorkspaceSerializer, operation_id="workspace_retrieve")
+    @extend_schema(responses=WorkspaceSettingsSerializer, operation_id="workspace_retrieve")
     def get(self, request: Request) -> Response:
-        return Response(self.write(WorkspaceSerializer, self.workspace))
+        return Response(self.write(WorkspaceSettingsSerializer, self.workspace))
 
     @extend_schema(
-        request=WorkspaceSerializer, responses=WorkspaceSerializer, operation_id="workspace_partial_update"
+        request=WorkspaceSettingsSerializer,
+        responses=WorkspaceSettingsSerializer,
+        operation_id="workspace_partial_update",
     )
     def patch(self, request: Request) -> Response:
-        values = self.read(WorkspaceSerializer, row=self.workspace, partial=True)
+        values = self.read(WorkspaceSettingsSerializer, row=self.workspace, partial=True)
         changed = services.save_workspace(workspace=self.workspace, actor=self.tenancy.user, **values)
-        return Response(self.write(WorkspaceSerializer, changed))
+        return Response(self.write(WorkspaceSettingsSerializer, changed))
 
 
 class MemberSerializer(Resource):

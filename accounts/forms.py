@@ -52,6 +52,11 @@ class WorkspaceForm(forms.Form):
         help_text="Three letters, such as EUR. Rates and amounts are in it; changing it converts nothing.",
     )
     plan = forms.ChoiceField(choices=Plan.choices, help_text="Integrations need the Pro plan.")
+    require_second_factor = forms.BooleanField(
+        label="Require a second factor of everybody",
+        required=False,
+        help_text="Who has none sees only how to set one up. API keys go on: revoke those you do not want.",
+    )
 
     @staticmethod
     def zones() -> list[str]:

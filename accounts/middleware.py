@@ -1,8 +1,12 @@
 """Which workspace a request speaks for, and its scope around the view.
 
-The last middleware: it finds the person (session or API key), the workspace and the role, then runs the view inside
+It finds the person (session or API key), the workspace and the role, then runs the view inside
 that workspace's scope, which is one transaction. An answer of 400 or more rolls it back: bad input changes nothing.
-A view that calls another server sets `unscoped = True` (on the function or its class) and opens short scopes itself.
+A view that calls another server sets `unscoped = True` (on the function or its class) and opens short scopes itself;
+allauth's views, which are about a person and no workspace, run outside of any.
+
+Where the workspace requires a second factor and none was used in the session, nothing of the workspace opens: only
+allauth's views, and those that say `unlocked = True` because they show nothing of it.
 """
 
 from __future__ import annotations
@@ -14,11 +18,15 @@ from uuid import UUID
 
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
-from django.shortcuts import render
+from django.shortcuts import redirect, render
+from django.urls import reverse
+from django.utils.http import urlencode
+from django_htmx.http import HttpResponseClientRedirect
 
 from accounts import api_keys
 from accounts.audit import acting, origin_of
 from accounts.models import ApiKey, Membership, User, Workspace
+from accounts.second_factor import used_second_factor
 from accounts.selectors import memberships_of
 from accounts.tenancy import tenant_scope
 
@@ -27,13 +35,18 @@ SESSION_WORKSPACE = "workspace"
 
 @dataclass(frozen=True, slots=True)
 class Tenancy:
-    """Who asks, for which workspace, in which role. `memberships`: all of a signed-in person's, for the switcher."""
+    """Who asks, for which workspace, in which role.
+
+    memberships: all of a signed-in person's, for the switcher. locked: the workspace requires a second factor, and the
+    session has none.
+    """
 
     user: User
     workspace: Workspace
     membership: Membership
     memberships: tuple[Membership, ...] = ()
     api_key: ApiKey | None = None
+    locked: bool = False
 
     @property
     def read_only(self) -> bool:
@@ -62,7 +75,10 @@ class WorkspaceMiddleware:
     ) -> HttpResponseBase | None:
         tenancy: Tenancy | None = request.tenancy  # type: ignore[attr-defined]
         holder = getattr(view, "cls", None) or getattr(view, "view_class", None) or view
-        if tenancy is None or getattr(holder, "unscoped", False):
+        theirs = str(holder.__module__).startswith("allauth.")
+        if tenancy is not None and tenancy.locked and not theirs and not getattr(holder, "unlocked", False):
+            return locked_out(request)
+        if tenancy is None or theirs or getattr(holder, "unscoped", False):
             return None
         try:
             with tenant_scope(tenancy.workspace.id):
@@ -76,6 +92,23 @@ class WorkspaceMiddleware:
         except IntegrityError as error:
             # Two requests crossed: one of them deleted or took what the other was about to use. Nothing was written.
             return crossed(request, error)
+
+
+def locked_out(request: HttpRequest) -> HttpResponse:
+    """The answer to a session without the second factor that the workspace requires."""
+    if request.path.startswith("/api/"):
+        from accounts.rest.problems import problem_response
+
+        detail = (
+            "This workspace requires a second factor. Set one up, or sign in with it, on the page Security."
+        )
+        return problem_response(403, "second-factor-required", detail)
+    place = reverse("second-factor")
+    if request.htmx:  # type: ignore[attr-defined]
+        return HttpResponseClientRedirect(place)
+    if request.method == "GET":
+        place += "?" + urlencode({"next": request.get_full_path()})
+    return redirect(place)
 
 
 def crossed(request: HttpRequest, error: IntegrityError) -> HttpResponse:
@@ -105,7 +138,13 @@ def resolve(request: HttpRequest) -> Tenancy | None:
     chosen = _choose(request, memberships)
     if chosen is None:
         return None
-    return Tenancy(user=user, workspace=chosen.workspace, membership=chosen, memberships=tuple(memberships))
+    return Tenancy(
+        user=user,
+        workspace=chosen.workspace,
+        membership=chosen,
+        memberships=tuple(memberships),
+        locked=chosen.workspace.require_second_factor and not used_second_factor(request),
+    )
 
 
 def _choose(request: HttpRequest, memberships: list[Membership]) -> Membership | None:

@@ -74,6 +74,8 @@ class Workspace(models.Model):
     plan = models.CharField(max_length=10, choices=Plan.choices, default=Plan.FREE)
     timezone = models.CharField(max_length=60, default="UTC")
     currency = models.CharField(max_length=3, default="USD")
+    # A session in which no second factor was used opens nothing of the workspace (accounts/second_factor.py).
+    require_second_factor = models.BooleanField(default=False)
     created_at = models.DateTimeField(default=utc_now, editable=False)
     # Set while it is to be deleted: when that will begin, unless it is called off (accounts/deletion.py).
     deletes_at = models.DateTimeField(null=True, editable=False)

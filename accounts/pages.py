@@ -44,7 +44,7 @@ def _page(may: Callable[[Tenancy], bool], refusal: str) -> Callable[[View], View
             tenancy: Tenancy | None = request.tenancy
             # API keys speak to the API alone: a page never asks whether a key may write.
             if not request.user.is_authenticated or (tenancy is not None and tenancy.api_key is not None):
-                return _sign_in(request)
+                return sign_in(request)
             if tenancy is None:
                 return render(request, "no_workspace.html", status=403)
             try:
@@ -55,7 +55,7 @@ def _page(may: Callable[[Tenancy], bool], refusal: str) -> Callable[[View], View
                 response = refused(request, error)
             # One address answers with a page or with a piece of it, and what it shows is one person's.
             patch_vary_headers(response, ["HX-Request", "Cookie"])
-            patch_cache_control(response, private=True, no_cache=True)
+            patch_cache_control(response, private=True, no_store=True)
             return response
 
         return wrapped
@@ -74,7 +74,14 @@ admins_only = _page(
 )
 
 
-def _sign_in(request: HttpRequest) -> HttpResponseBase:
+def unlocked(view: View) -> View:
+    """A view that shows nothing of the workspace: open also to a session without the second factor that it requires."""
+    view.unlocked = True  # type: ignore[attr-defined]
+    return view
+
+
+def sign_in(request: HttpRequest) -> HttpResponseBase:
+    """The way to sign in, and back to the page that was asked for."""
     if request.htmx:  # type: ignore[attr-defined]
         return HttpResponseClientRedirect(redirect_to_login("/").url)
     return redirect_to_login(request.get_full_path() if request.method == "GET" else "/")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zoneinfo
 from typing import Any
 
+from allauth.account.models import EmailAddress
 from django.contrib.auth.password_validation import validate_password
 from django.core.exceptions import ValidationError
 from django.core.validators import validate_email
@@ -16,6 +17,7 @@ from accounts.errors import InUse, Invalid
 from accounts.ids import uuid7
 from accounts.invitations import invite
 from accounts.models import Membership, Plan, Role, User, Workspace
+from accounts.second_factor import has_second_factor
 from accounts.tenancy import tenant_scope
 
 MOST_NAME = 120
@@ -99,11 +101,19 @@ def check_workspace_name(name: str) -> str:
 
 
 def save_workspace(*, workspace: Workspace, actor: User, **values: Any) -> Workspace:
-    """Change `name`, `timezone`, `currency` or `plan`: the given values only. Its slug stays. Raises Invalid."""
+    """Change `name`, `timezone`, `currency`, `plan` or `require_second_factor`: the given values only.
+
+    Its slug stays. Who requires a second factor must have one, or nobody might get in. Raises Invalid.
+    """
     if "name" in values:
         values["name"] = check_workspace_name(values["name"])
-    check_workspace_values(**{field: value for field, value in values.items() if field != "name"})
+    checked = ("timezone", "currency", "plan")
+    check_workspace_values(**{field: values[field] for field in checked if field in values})
     row = Workspace.objects.select_for_update().get(pk=workspace.pk)
+    if values.get("require_second_factor") and not row.require_second_factor and not has_second_factor(actor):
+        raise Invalid(
+            {"require_second_factor": ["Set up a second factor of your own first, under Security."]}
+        )
     before = {field: getattr(row, field) for field, value in values.items() if getattr(row, field) != value}
     if before:
         for field in before:
@@ -128,7 +138,10 @@ def find_or_add_user(
             validate_password(password)
         except ValidationError as error:
             raise Invalid({"password": list(error.messages)}) from error
-    return User.objects.create_user(email, password, name=name.strip())
+    user = User.objects.create_user(email, password, name=name.strip())
+    # Confirmed: an operator vouches for it, or the only way in is the link that the invitation sends there.
+    EmailAddress.objects.create(user=user, email=user.email, verified=True, primary=True)
+    return user
 
 
 def add_member(

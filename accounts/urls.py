@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from accounts import audit_views, notice_views, views
+from accounts import audit_views, notice_views, security_views, views
 
 urlpatterns = [
     path("theme/", views.theme, name="theme"),
@@ -20,4 +20,8 @@ urlpatterns = [
     path("settings/api-keys/", views.api_keys, name="api-keys"),
     path("settings/api-keys/<uuid:id>/revoke/", views.revoke_key, name="api-key-revoke"),
     path("settings/workspace/", views.workspace_settings, name="workspace-settings"),
+    path("settings/security/", security_views.security, name="security"),
+    path("settings/security/second-factor/", security_views.second_factor, name="second-factor"),
+    path("settings/security/sessions/end-others/", security_views.end_others, name="sessions-end"),
+    path("settings/security/sessions/<int:id>/end/", security_views.end, name="session-end"),
 ]

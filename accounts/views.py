@@ -22,6 +22,7 @@ from accounts.pages import (
     notify,
     safe_path,
     submit,
+    unlocked,
     workspace_page,
 )
 from accounts.selectors import api_keys_of, members_of, memberships_of
@@ -29,6 +30,7 @@ from accounts.selectors import api_keys_of, members_of, memberships_of
 THEME_DAYS = 365
 
 
+@unlocked
 @require_POST
 def theme(request: HttpRequest) -> HttpResponse:
     """Keep the chosen theme in a cookie. (With JavaScript the page does this by itself.)"""
@@ -41,6 +43,7 @@ def theme(request: HttpRequest) -> HttpResponse:
     return response
 
 
+@unlocked
 @require_POST
 @workspace_page
 def switch_workspace(request: WorkspaceRequest) -> HttpResponse:
@@ -148,7 +151,7 @@ def workspace_settings(request: WorkspaceRequest) -> HttpResponse:
     workspace = request.tenancy.workspace
     if request.method == "POST":
         return save_workspace(request)  # type: ignore[return-value]  # a wrapped view answers as it does
-    values = {field: getattr(workspace, field) for field in ("name", "timezone", "currency", "plan")}
+    values = {field: getattr(workspace, field) for field in WorkspaceForm.base_fields}
     context = {"form": WorkspaceForm(initial=values), "zones": WorkspaceForm.zones()}
     return render(request, "accounts/workspace.html", context)
 

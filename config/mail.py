@@ -21,6 +21,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from accounts.ids import uuid7
+from accounts.pages import unlocked
 
 KEPT = 200
 
@@ -67,11 +68,13 @@ class Mail:
         )
 
 
+@unlocked
 def mail_list(request: HttpRequest) -> HttpResponse:
     """The newest messages."""
     return render(request, "mail_list.html", {"mails": [Mail.read(path) for path in _files()[:KEPT]]})
 
 
+@unlocked
 def mail(request: HttpRequest, id: UUID) -> HttpResponse:
     """One message as text, its links to be followed."""
     try:

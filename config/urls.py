@@ -1,8 +1,11 @@
 """Every address, by floor."""
 
 from django.urls import include, path
+from django.views.generic import RedirectView
 
 from config import health, mail, views
+
+security_list = RedirectView.as_view(pattern_name="security")
 
 urlpatterns = [
     path("healthz", health.healthz),
@@ -18,5 +21,9 @@ urlpatterns = [
     path("integrations/", include("integrations.urls")),
     path("integrations/harvest/", include("harvest.urls")),
     path("accounts/", include("allauth.account.urls")),
+    # The second factors are listed on one page of ours, among all that belongs to signing in.
+    path("accounts/2fa/", security_list),
+    path("accounts/2fa/webauthn/", security_list),
+    path("accounts/2fa/", include("allauth.mfa.urls")),
     path("api/", include("config.api_urls")),
 ]

@@ -21,6 +21,7 @@ from dev.services import temporary_services
 @pytest.hookimpl(wrapper=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, None, None]:
     """A wrapper, to run before every plain hook: pytest-django reads the settings in one of those."""
+    os.environ.setdefault("API_RATE_LIMIT", "")  # tests ask quickly; the limit's own set one
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     if worker is None:
         stack = contextlib.ExitStack()

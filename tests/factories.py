@@ -7,6 +7,8 @@ from decimal import Decimal
 from itertools import count
 from typing import Any
 
+from allauth.usersessions.models import UserSession
+from django.test import Client as HttpClient
 from django.utils import timezone
 
 from accounts.api_keys import make_api_key
@@ -137,3 +139,13 @@ def make_adjustment(log: TimeLog, **after: Any) -> Adjustment:
         )
     assert adjustment is not None
     return adjustment
+
+
+def make_session(person: Membership, **values: Any) -> UserSession:
+    """Where a person is signed in: a session of its own, with the row that the page of sessions shows."""
+    client = HttpClient()
+    client.force_login(person.user)
+    given = {"ip": "203.0.113.7", "user_agent": "Mozilla/5.0 (X11; Linux x86_64) Firefox/140.0"}
+    return UserSession.objects.create(
+        user=person.user, session_key=client.session.session_key, **{**given, **values}
+    )

@@ -31,7 +31,7 @@ class SchemaView(SpectacularAPIView):
     """JSON, or YAML where it is asked for by `Accept` or `?format=yaml`."""
 
     renderer_classes = [OpenApiJsonRenderer, OpenApiJsonRenderer2, OpenApiYamlRenderer, OpenApiYamlRenderer2]
-    unscoped = True
+    unscoped = unlocked = True
 
     def get_format_suffix(self, **kwargs: Any) -> str | None:
         return self.request.query_params.get("format")
@@ -46,4 +46,4 @@ class DocsView(SpectacularSwaggerSplitView):
     """The document to browse and to try out, signed in as oneself."""
 
     url_name = "schema"
-    unscoped = True
+    unscoped = unlocked = True

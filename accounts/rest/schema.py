@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from django.conf import settings
 from drf_spectacular.extensions import OpenApiAuthenticationExtension
 from drf_spectacular.generators import SchemaGenerator
 from drf_spectacular.openapi import AutoSchema
@@ -31,6 +32,10 @@ Bodies are JSON in UTF-8.
 (400) has `errors`, field to messages; what concerns no field in particular is under `detail`, what is inside a list
 under its path (`mappings.0.target`). An error changes nothing. An id of another workspace does not exist: 404 in a
 path, 400 in a body.
+
+**Limits**: an API key may send so many requests in a time. Every answer to it says how it stands, in `RateLimit-Policy`
+(`"key";q=3000;w=60`: 3000 in 60 seconds) and `RateLimit` (`"key";r=2999;t=60`: so many left, for so many seconds to
+come); one too many is a 429 (`too-many-requests`) with `Retry-After`.
 
 **Idempotency-Key** on any POST: the same key and body within 24 hours gives the first answer again, with
 `Idempotency-Replayed: true`; the same key with another body or path is a 409. Errors are not kept.
@@ -61,6 +66,20 @@ WORDS = {
     409: "The state of things forbids it; `type` says which.",
     413: "The body is too large.",
     415: "The body is not application/json.",
+    429: "This API key asks too often; Retry-After says in how many seconds it may again.",
+}
+
+
+WAIT: dict[str, Any] = {
+    "Retry-After": {"description": "Seconds to wait.", "schema": {"type": "integer"}},
+    "RateLimit-Policy": {
+        "description": 'The limit of a key: `"key";q=REQUESTS;w=SECONDS`.',
+        "schema": {"type": "string"},
+    },
+    "RateLimit": {
+        "description": 'How the key stands: `"key";r=REQUESTS LEFT;t=SECONDS`.',
+        "schema": {"type": "string"},
+    },
 }
 
 
@@ -109,7 +128,7 @@ class ProblemAutoSchema(AutoSchema):
                     "description": "Set on an answer that is given again.",
                     "schema": {"type": "string", "enum": ["true"]},
                 }
-        codes = {401, 403, 404}
+        codes = {401, 403, 404, 429}
         if self.method != "GET":
             codes |= {400, 409}
         if self._is_list_view() or self._get_filter_parameters():
@@ -120,6 +139,7 @@ class ProblemAutoSchema(AutoSchema):
         for status in sorted(codes):
             responses.setdefault(str(status), {"description": WORDS[status], "content": content})
         responses.setdefault("default", {"description": "Any other error.", "content": content})
+        responses["429"]["headers"] = WAIT
         return responses
 
 
@@ -157,6 +177,6 @@ class SessionScheme(OpenApiAuthenticationExtension):
         return {
             "type": "apiKey",
             "in": "cookie",
-            "name": "sessionid",
+            "name": settings.SESSION_COOKIE_NAME,
             "description": "Signing in on the pages; unsafe methods need X-CSRFToken too.",
         }

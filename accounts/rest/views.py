@@ -195,3 +195,4 @@ def unknown_path(request: HttpRequest, path: str = "") -> HttpResponse:
 
 unknown_path.csrf_exempt = True  # type: ignore[attr-defined]
 unknown_path.unscoped = True  # type: ignore[attr-defined]
+unknown_path.unlocked = True  # type: ignore[attr-defined]

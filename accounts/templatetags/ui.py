@@ -6,6 +6,7 @@ is written once a row (durations, money, moments) is made here, since an include
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -100,6 +101,12 @@ def when(context: dict[str, Any], moment: datetime | None, *, never: str = "Neve
         f"{local:%Y-%m-%d %H:%M:%S} {local.tzname()}",
         ago_text(moment, timezone.now()),
     )
+
+
+@register.filter
+def as_json(value: Any) -> str:
+    """A value for an attribute that a script reads."""
+    return json.dumps(value)
 
 
 @register.filter

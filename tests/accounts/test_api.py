@@ -38,6 +38,7 @@ def test_admin_changes_the_workspace(admin: Membership) -> None:
         "plan": "free",
         "timezone": "Europe/Berlin",
         "currency": "EUR",
+        "require_second_factor": False,
     }
     assert api.get("workspace/").json() == changed.json()
     assert trail(admin)[-1][0] == "workspace.changed"

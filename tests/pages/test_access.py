@@ -23,6 +23,7 @@ from tests.factories import (
     make_member,
     make_project,
     make_proposal,
+    make_session,
     make_time_log,
     make_work_item,
 )
@@ -93,6 +94,10 @@ SPOTS = [
     Spot("api-keys"),
     Spot("api-key-revoke", ("key",), post=True),
     Spot("workspace-settings"),
+    Spot("security"),
+    Spot("second-factor"),
+    Spot("sessions-end", post=True),
+    Spot("session-end", ("session",), post=True),
 ]
 OPEN = {"theme", "workspace-switch"}  # theme is nobody's; the switch is tested with the switcher
 named = pytest.mark.parametrize("spot", SPOTS, ids=lambda spot: spot.name)
@@ -122,6 +127,7 @@ def ids(admin: Membership) -> dict[str, object]:
         "membership": make_member(workspace, Role.MEMBER).id,
         "key": key.id,
         "notice": notice.id,
+        "session": make_session(admin).pk,
     }
 
 
@@ -181,7 +187,7 @@ def test_role_opens_or_is_told_why_not(
     may = {ANYBODY: True, MANAGERS: role != Role.MEMBER, ADMINS: role == Role.ADMIN}[spot.who]
     if spot.name in ("time-log-edit", "time-log-delete", "time-log-restore"):
         may = role != Role.MEMBER  # the log is somebody else's
-    if spot.name in ("api-key-revoke", "notice-read"):
+    if spot.name in ("api-key-revoke", "notice-read", "session-end"):
         assert answer.status_code == (302 if role == Role.ADMIN else 404)  # others do not see it
     elif may:
         assert answer.status_code in (200, 302, 422)

@@ -23,6 +23,8 @@ GLOBAL = {
     "django_migrations",
     "account_emailaddress",
     "account_emailconfirmation",
+    "mfa_authenticator",  # a person's second factors serve in every workspace they are in
+    "usersessions_usersession",  # as does a session
 }
 # The workspace's own table is protected by its id instead of a workspace_id.
 WORKSPACE = "accounts_workspace"

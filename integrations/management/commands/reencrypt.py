@@ -7,6 +7,7 @@ from typing import Any
 from cryptography.fernet import InvalidToken
 from django.core.management.base import BaseCommand, CommandError
 
+from accounts.second_factor import reencrypt_second_factors
 from integrations.reencrypt import reencrypt_all
 
 
@@ -18,7 +19,7 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            written = reencrypt_all()
+            written = reencrypt_all() + reencrypt_second_factors()
         except InvalidToken:
             raise CommandError(
                 "A stored secret is under a key that FIELD_KEYS does not hold. Add that key to its end."

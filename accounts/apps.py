@@ -1,0 +1,15 @@
+from django.apps import AppConfig
+
+
+class AccountsConfig(AppConfig):
+    """Workspaces, people, roles, keys, sessions, the trail."""
+
+    name = "accounts"
+
+    def ready(self) -> None:
+        from allauth.mfa.signals import authenticator_added
+
+        from accounts import sessions  # noqa: F401 - its receivers
+        from accounts.second_factor import remember_set_up
+
+        authenticator_added.connect(remember_set_up)

@@ -1,0 +1,97 @@
+"""The second factor: an authenticator app or a passkey, with recovery codes for the day they are lost.
+
+A workspace may require one (`Workspace.require_second_factor`). Then a session in which none was used opens nothing of
+that workspace but the page that says so: its person sets one up, or confirms with the one they have. API keys are not
+asked for one. Each is a credential of its own that was made in a session that had what the workspace requires at the
+time, is shown to the admins by name, and ends by revoking it.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from allauth.account.internal.flows.login import get_authentication_records, record_authentication
+from allauth.mfa.adapter import DefaultMFAAdapter
+from allauth.mfa.models import Authenticator
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
+from django.conf import settings
+from django.contrib.auth.base_user import AbstractBaseUser
+from django.db import transaction
+from django.http import HttpRequest
+from django.views.decorators.debug import sensitive_variables
+
+from accounts.models import User
+
+FACTORS = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
+SECRETS = ("secret", "seed")  # what an authenticator's data holds that must not be read
+
+
+def has_second_factor(user: User) -> bool:
+    """Whether a person has set one up. Recovery codes alone are none."""
+    return Authenticator.objects.filter(user_id=user.pk, type__in=FACTORS).exists()
+
+
+def used_second_factor(request: HttpRequest) -> bool:
+    """Whether one that is still set up was used, or set up, in this session."""
+    user: Any = request.user
+    records = get_authentication_records(request, user)
+    return any(record.get("method") == "mfa" for record in records) and has_second_factor(user)
+
+
+def remember_set_up(request: HttpRequest, user: User, authenticator: Authenticator, **kwargs: Any) -> None:
+    """Receiver: to have set a second factor up is to have used it."""
+    if authenticator.type in FACTORS:
+        record_authentication(request, user, "mfa", id=authenticator.pk, type=authenticator.type)
+
+
+def _cipher() -> MultiFernet:
+    return MultiFernet([Fernet(key) for key in settings.FIELD_KEYS])
+
+
+class SecondFactorAdapter(DefaultMFAAdapter):
+    """Secrets are encrypted at rest with FIELD_KEYS."""
+
+    @sensitive_variables()
+    def encrypt(self, text: str) -> str:
+        return _cipher().encrypt(text.encode()).decode()
+
+    @sensitive_variables()
+    def decrypt(self, encrypted_text: str) -> str:
+        return _cipher().decrypt(encrypted_text.encode()).decode()
+
+    def generate_authenticator_name(self, user: AbstractBaseUser, type: str) -> str:
+        count = Authenticator.objects.filter(user_id=user.pk, type=type).count()
+        return f"Passkey {count + 1}" if count else "Passkey"
+
+
+@sensitive_variables()
+def reencrypt_second_factors() -> int:
+    """Bring every secret under the newest of FIELD_KEYS; returns how many rows were written anew.
+
+    May be repeated, and stopped at any time. Raises InvalidToken where no key opens a value.
+    """
+    newest, cipher, written = Fernet(settings.FIELD_KEYS[0]), _cipher(), 0
+    kinds = Authenticator.objects.filter(
+        type__in=[Authenticator.Type.TOTP, Authenticator.Type.RECOVERY_CODES]
+    )
+    for pk in kinds.order_by("pk").values_list("pk", flat=True).iterator():
+        with transaction.atomic():
+            row = Authenticator.objects.select_for_update().filter(pk=pk).first()
+            if row is None:
+                continue
+            old = {name: row.data[name] for name in SECRETS if name in row.data}
+            anew = {name: _anew(token, newest, cipher) for name, token in old.items()}
+            if anew != old:
+                row.data.update(anew)
+                row.save(update_fields=["data"])
+                written += 1
+    return written
+
+
+@sensitive_variables()
+def _anew(token: str, newest: Fernet, cipher: MultiFernet) -> str:
+    try:
+        newest.decrypt(token.encode())
+    except InvalidToken:
+        return cipher.rotate(token.encode()).decode()
+    return token

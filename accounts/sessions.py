@@ -1,0 +1,124 @@
+"""The sessions of a person: where they are signed in, and ending them.
+
+allauth keeps a row a session. Its own way of telling when one was last seen writes with every request; here it is
+written once a minute, which Redis remembers.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import redis
+from allauth.usersessions.models import UserSession
+from django.contrib.auth.signals import user_logged_in
+from django.core.cache import cache
+from django.dispatch import receiver
+from django.http import HttpRequest, HttpResponseBase
+
+from accounts.models import User
+
+SEEN_SECONDS = 60
+
+# First match names it: browsers claim to be one another.
+BROWSERS = (
+    ("Edge", r"Edg(e|A|iOS)?/"),
+    ("Opera", r"OPR/|Opera"),
+    ("Samsung Internet", r"SamsungBrowser/"),
+    ("Firefox", r"Firefox/|FxiOS/"),
+    ("Chrome", r"Chrome/|CriOS/"),
+    ("Safari", r"Safari/"),
+)
+SYSTEMS = (
+    ("iPhone", r"iPhone"),
+    ("iPad", r"iPad"),
+    ("Android", r"Android"),
+    ("Windows", r"Windows"),
+    ("ChromeOS", r"CrOS"),
+    ("macOS", r"Mac OS X|Macintosh"),
+    ("Linux", r"Linux|X11"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A session as the page shows it."""
+
+    id: int
+    device: str
+    address: str
+    began_at: datetime
+    seen_at: datetime
+    current: bool
+
+
+class LastSeenMiddleware:
+    """Notes, once a minute, when and from where a session was last used."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        key = request.session.session_key
+        if key and request.user.is_authenticated and _first_in_a_while(key):
+            UserSession.objects.create_from_request(request)
+        return self.get_response(request)
+
+
+def _first_in_a_while(session_key: str) -> bool:
+    try:
+        return bool(cache.add(f"session-seen:{session_key}", 1, SEEN_SECONDS))
+    except redis.RedisError:
+        return False  # a page does not wait for it, nor fail
+
+
+@receiver(user_logged_in)
+def note_beginning(request: HttpRequest | None = None, **kwargs: Any) -> None:
+    """A session that begins is written down as such: not again within the minute."""
+    if request is not None and request.session.session_key:
+        _first_in_a_while(request.session.session_key)
+
+
+def places_of(user: User, *, current_key: str | None) -> list[Place]:
+    """Where a person is signed in, this session first, then by when last seen. What has ended is cleared away."""
+    places = [
+        Place(
+            id=one.pk,
+            device=device_of(one.user_agent),
+            address=one.ip,
+            began_at=one.created_at,
+            seen_at=one.last_seen_at,
+            current=one.session_key == current_key,
+        )
+        for one in UserSession.objects.purge_and_list(user)
+    ]
+    return sorted(places, key=lambda place: (place.current, place.seen_at), reverse=True)
+
+
+def end_session(user: User, id: int, *, current_key: str | None) -> bool:
+    """End another session of a person, at once. False where there is none with this id."""
+    row = UserSession.objects.filter(user=user, pk=id).exclude(session_key=current_key).first()
+    if row is None:
+        return False
+    row.end()
+    return True
+
+
+def end_other_sessions(user: User, *, current_key: str | None = None) -> int:
+    """End every session of a person but this one; returns how many."""
+    rows = list(UserSession.objects.filter(user=user).exclude(session_key=current_key))
+    for row in rows:
+        row.end()
+    return len(rows)
+
+
+def device_of(user_agent: str) -> str:
+    """A browser and its system in words, as far as it says: "Firefox on Windows"."""
+    browser, system = (
+        next((name for name, pattern in names if re.search(pattern, user_agent)), "")
+        for names in (BROWSERS, SYSTEMS)
+    )
+    return " on ".join(filter(None, (browser or "A browser", system))) if browser or system else "A program"
