@@ -229,6 +229,24 @@ def locked_words(entry: TimeEntryPayload) -> str:
     return ""
 
 
+# A held change's reason, as a slug, by what its sentence speaks of; the first that fits.
+_SLUGS = (
+    ("timer_running", "timer is running"),
+    ("too_short", "0.00 hours"),
+    ("archived", "is archived"),
+    ("not_mapped", "mapped"),
+    ("no_owner", "Map that person"),
+    ("invoiced", "invoiced"),
+    ("approved", "approved"),
+    ("locked", "locked"),
+)
+
+
+def slug_of(reason: str) -> str:
+    """The slug of why something is held: one of those above, else "held"."""
+    return next((slug for slug, words in _SLUGS if words in reason), "held")
+
+
 # --- Loading ---------------------------------------------------------------------------------------------------------
 def load_terms(connection: Connection) -> Terms:
     """The mappings of a connection as they stand, inside the scope. A fixed number of queries."""

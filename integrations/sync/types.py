@@ -181,17 +181,33 @@ class Side(Protocol):
         ...
 
 
-def dump_base(base: Base) -> dict[str, list[Any]]:
-    """The base for a JSON column: {field: [local, remote]}; `load_base` gives it back equal."""
-    return {field.value: [_dumped(pair.local), _dumped(pair.remote)] for field, pair in base.items()}
+# What both sides hold in the same terms: stored once where it is equal, as it nearly always is.
+_ALIKE = frozenset({Field.SPENT_DATE, Field.NOTES, Field.BILLABLE})
 
 
-def load_base(data: Mapping[str, list[Any]]) -> dict[Field, Pair]:
-    """The base from `dump_base`. Raises ValueError, TypeError for what is none."""
+def dump_base(base: Base) -> dict[str, Any]:
+    """The base for a JSON column: {field: [local, remote]}, or {field: both}; `load_base` gives it back equal."""
     return {
-        (field := Field(name)): Pair(_loaded(field, local), _loaded(field, remote))
-        for name, (local, remote) in data.items()
+        field.value: _dumped(pair.local)
+        if field in _ALIKE and pair.local is not None and pair.local == pair.remote
+        else [_dumped(pair.local), _dumped(pair.remote)]
+        for field, pair in base.items()
     }
+
+
+def load_base(data: Mapping[str, Any]) -> dict[Field, Pair]:
+    """The base from `dump_base`. Raises ValueError, TypeError for what is none."""
+    return {(field := Field(name)): _pair(field, value) for name, value in data.items()}
+
+
+def _pair(field: Field, value: Any) -> Pair:
+    if isinstance(value, list):
+        local, remote = value
+        return Pair(_loaded(field, local), _loaded(field, remote))
+    if field not in _ALIKE or value is None:
+        raise ValueError(f"{field} has one half")
+    both = _loaded(field, value)
+    return Pair(both, both)
 
 
 def _dumped(value: Value) -> Any:
@@ -207,7 +223,7 @@ def _dumped(value: Value) -> Any:
 
 def _loaded(field: Field, value: Any) -> Value:
     match field, value:
-        case Field.SPENT_DATE, _:
+        case Field.SPENT_DATE, str():
             return date.fromisoformat(value)
         case Field.DURATION, str():
             return Decimal(value)

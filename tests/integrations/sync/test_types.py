@@ -24,8 +24,28 @@ def test_a_base_comes_back_equal(local: Values, remote: Values, names: set[Field
 
 
 @pytest.mark.parametrize(
-    "data", [{"colour": [1, 2]}, {"notes": ["only one"]}, {"spent_date": ["June", "June"]}, {"notes": None}]
+    "data",
+    [
+        {"colour": [1, 2]},
+        {"notes": ["only one"]},
+        {"spent_date": ["June", "June"]},
+        {"spent_date": "June"},
+        {"notes": None},
+        {"owner": "ines"},
+    ],
 )
 def test_what_is_no_base_is_refused(data: Any) -> None:
     with pytest.raises((ValueError, TypeError)):
         load_base(data)
+
+
+def test_what_both_sides_hold_alike_is_kept_once() -> None:
+    base = {Field.NOTES: Pair("Header", "Header"), Field.OWNER: Pair("7", "7"), Field.BILLABLE: Pair(True, False)}
+    dumped = dump_base(base)
+    assert dumped == {"notes": "Header", "owner": ["7", "7"], "billable": [True, False]}
+    assert load_base(dumped) == base
+
+
+def test_a_half_that_is_not_known_stays_unknown() -> None:
+    base = {Field.NOTES: Pair(None, "Header"), Field.SPENT_DATE: Pair(None, None)}
+    assert load_base(json.loads(json.dumps(dump_base(base)))) == base
