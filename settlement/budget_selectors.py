@@ -16,7 +16,7 @@ from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Case, DecimalField, F, QuerySet, When
+from django.db.models import Case, DecimalField, F, QuerySet, Value, When
 from django.db.models import Sum as SumOf
 from django.db.models.functions import Coalesce, Lower
 
@@ -50,7 +50,9 @@ def budgets_of(workspace: Workspace) -> QuerySet[Budget]:
 
 def by_name(budgets: QuerySet[Budget]) -> QuerySet[Any]:
     """With `by_client` and `by_project` to order by: a client's own budget comes before those of its projects."""
-    return budgets.annotate(by_client=Lower("client__name"), by_project=Coalesce(Lower("project__name"), ""))
+    return budgets.annotate(
+        by_client=Lower("client__name"), by_project=Coalesce(Lower("project__name"), Value(""))
+    )
 
 
 def used_of(unit: str, time: Sum) -> Decimal:
