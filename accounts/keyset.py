@@ -87,7 +87,9 @@ def page(
 
 
 def _value(row: Any, name: str) -> Any:
-    """What a row holds under a name, through its relations: client__name."""
+    """What a row, or a dict of values, holds under a name; a row also through its relations: client__name."""
+    if isinstance(row, dict):
+        return row[name]
     for part in name.split("__"):
         row = getattr(row, part)
     return row

@@ -31,7 +31,7 @@ from accounts.ids import uuid7
 
 # Span name -> the setting that opens it. The value is what the policy compares with.
 SPAN_USER = "timebridge.user"  # a signed-in person's own memberships, and the workspaces of those
-SPAN_API_KEY = "timebridge.api_key"  # the one API key with this prefix
+SPAN_API_KEY = "timebridge.api_key"  # the one API key with this prefix (the function of migration 0005 opens it)
 SPAN_SWEEP = "timebridge.sweep"  # what is due, over all workspaces: connections and runs, read only
 
 

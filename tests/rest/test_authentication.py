@@ -9,7 +9,8 @@ import pytest
 from django.test import Client
 from django.utils import timezone
 
-from accounts.models import ApiKey, ApiKeyAccess, Membership, Role, User
+from accounts.api_keys import tenancy_of
+from accounts.models import ApiKey, ApiKeyAccess, Membership, Role, User, Workspace
 from accounts.services import add_member, remove_member
 from accounts.tenancy import tenant_scope
 from tests.factories import make_key, make_member
@@ -94,6 +95,35 @@ def test_revoked_expired_and_orphaned_keys_are_401(admin: Membership, member: Me
     assert_unauthorized(get_me(key))
     change_key(admin, expires_at=None, revoked_at=timezone.now())
     assert_unauthorized(get_me(key))
+
+
+def test_looking_a_key_up_is_one_question_and_leaves_no_span_open(
+    admin: Membership, stranger: Membership, django_assert_num_queries: Any
+) -> None:
+    key, theirs = make_key(admin), make_key(stranger)
+    assert tenancy_of(key) is not None  # notes its use, this once
+    for text, found in ((key, True), (key[:-1] + "-", False), ("tb_000000000000_x", False)):
+        with django_assert_num_queries(1):
+            tenancy = tenancy_of(text)
+        assert (tenancy is not None) is found
+        assert not ApiKey.objects.exists()
+        assert not Membership.objects.exists()
+        assert not Workspace.objects.exists()
+    tenancy = tenancy_of(theirs)
+    assert tenancy is not None
+    assert tenancy.api_key is not None
+    assert tenancy.membership == stranger
+    assert tenancy.membership.user is tenancy.api_key.user is tenancy.user
+    assert tenancy.membership.workspace is tenancy.workspace
+    assert (tenancy.user, tenancy.workspace) == (stranger.user, stranger.workspace)
+    with tenant_scope(stranger.workspace_id):
+        for row in (tenancy.api_key, tenancy.membership, tenancy.workspace, tenancy.user):
+            stored = type(row)._default_manager.get(pk=row.pk)
+            assert all(
+                getattr(row, field.attname) == getattr(stored, field.attname)
+                for field in row._meta.concrete_fields
+                if field.attname != "last_used_at"  # noted after it was read
+            )
 
 
 def test_key_ends_with_the_membership_and_with_the_person(admin: Membership, member: Membership) -> None:

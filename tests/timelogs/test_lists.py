@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
-from typing import Any
 
 import pytest
 from rest_framework.utils.encoders import JSONEncoder
@@ -14,14 +13,10 @@ from accounts.models import Membership
 from accounts.tenancy import tenant_scope
 from tests.factories import make_activity_type, make_client, make_project, make_time_log, make_work_item
 from tests.rest.client import Api
-from timelogs.api import TimeLogSerializer, listed
+from timelogs.api import TimeLogSerializer
 from timelogs.models import TimeLog
 
 pytestmark = pytest.mark.django_db
-
-
-def as_json(value: Any) -> Any:
-    return json.loads(json.dumps(value, cls=JSONEncoder))
 
 
 def test_row_of_a_list_is_what_the_serializer_makes(admin: Membership) -> None:
@@ -44,13 +39,28 @@ def test_row_of_a_list_is_what_the_serializer_makes(admin: Membership) -> None:
     with tenant_scope(admin.workspace_id):
         for log in (full, bare):
             log.save()
-            log = TimeLog.objects.select_related("owner").get(pk=log.pk)
-            row = listed(log, log.owner.email)
-            assert list(row.items()) == list(as_json(TimeLogSerializer(log).data).items())
     rows = Api(admin).get("time-logs/").json()["results"]
-    assert rows == [Api(admin).get(f"time-logs/{row['id']}/").json() for row in rows]
+    assert len(rows) == 2
+    for row in rows:
+        single = Api(admin).get(f"time-logs/{row['id']}/").json()
+        assert list(row.items()) == list(single.items())
     assert {row["owner_email"] for row in rows} == {admin.user.email}
     assert Decimal(rows[0]["hours"]) + Decimal(rows[1]["hours"]) == Decimal("1.11")
+
+
+def test_list_writes_hours_and_texts_as_the_serializer(admin: Membership) -> None:
+    """Every half of a hundredth, and every character that JSON escapes or that some readers stumble on."""
+    client = make_client(admin.workspace)
+    awkward = "".join(
+        map(chr, [*range(1, 0x30), *range(0x5B, 0x60), 0x7F, 0x85, 0x2028, 0x2029, 0xFEFF, 0x1F600])
+    )
+    for seconds in (0, 1, 17, 18, 19, 53, 54, 55, 3599, 3618, 86_382, 86_400):
+        make_time_log(admin, client, seconds=seconds, notes=f"</script>{awkward}{seconds}")
+    rows = Api(admin).get("time-logs/").json()["results"]
+    with tenant_scope(admin.workspace_id):
+        logs = TimeLog.objects.select_related("owner").order_by("-spent_date", "-id")
+        assert rows == json.loads(json.dumps(TimeLogSerializer(logs, many=True).data, cls=JSONEncoder))
+    assert {row["hours"] for row in rows} >= {"0.00", "0.01", "0.02", "1.01", "24.00"}
 
 
 @pytest.mark.parametrize(
