@@ -177,32 +177,47 @@ class TimeLog(TenantChild):
 
 
 class MonthTotal(TenantChild):
-    """What the live time logs of a client, or of a project of it, come to in a month: a part of the sum.
+    """What the live time logs of a client, or of a project of it, came to in a month, up to the changes not yet added.
 
-    Kept by the database itself (triggers on the time logs, migration 0003): each statement that changes logs adds what
-    it changed, in rows of its own, some of them negative. So no two writers ever wait for the same row, and the sum of
-    the rows is true in every snapshot. `totals.merge_totals` makes one row of many; `merged` is false of those it has
-    not seen. weighted: seconds x hourly rate, summed over billable logs; divided by 3600 it is money.
+    The sum of these rows and those of `MonthChange` is true in every snapshot: the database keeps it (migration 0003).
+    project_id is no reference: of a project that is gone, total and changes cancel out until they are merged.
+    weighted: seconds x hourly rate, summed over billable logs; divided by 3600 it is money.
     """
 
     client = TenantForeignKey(Client, on_delete=models.CASCADE, related_name="+", db_index=False)
-    project = TenantForeignKey(Project, on_delete=models.CASCADE, null=True, related_name="+", db_index=False)
+    project_id = models.UUIDField(null=True)
     month = models.DateField()
     seconds = models.BigIntegerField()
     weighted = models.DecimalField(max_digits=30, decimal_places=2)
-    merged = models.BooleanField(default=False)
 
     class Meta:
-        indexes = [
-            models.Index(
-                fields=["workspace", "client", "month"],
-                include=["project", "seconds", "weighted"],
-                name="timelogs_monthtotal_by_client",
-            ),
-            models.Index(
-                fields=["workspace"], condition=models.Q(merged=False), name="timelogs_monthtotal_fresh"
-            ),
+        constraints = [
+            # Its index answers alone what sums of months ask for.
+            models.UniqueConstraint(
+                fields=["workspace", "client", "month", "project_id"],
+                include=["seconds", "weighted"],
+                nulls_distinct=False,
+                name="timelogs_monthtotal_once",
+            )
         ]
 
     def __str__(self) -> str:
         return f"{self.month:%Y-%m} {self.seconds} s"
+
+
+class MonthChange(TenantChild):
+    """By how much one statement changed a month's total; below zero where time went.
+
+    Each statement that changes time logs writes rows of its own, by a trigger: no two writers ever wait for the same
+    row, whatever their order. `totals.merge_totals` adds them to the totals. Every writer pays for its indexes: it has
+    no more than any table.
+    """
+
+    client = TenantForeignKey(Client, on_delete=models.CASCADE, related_name="+", db_index=False)
+    project_id = models.UUIDField(null=True)
+    month = models.DateField()
+    seconds = models.BigIntegerField()
+    weighted = models.DecimalField(max_digits=30, decimal_places=2)
+
+    def __str__(self) -> str:
+        return f"{self.month:%Y-%m} {self.seconds:+} s"

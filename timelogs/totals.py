@@ -1,8 +1,8 @@
-"""Sums of time over windows of days, for many clients and projects at once, from the months' totals.
+"""Sums of time over windows of days, for many clients and projects at once.
 
-A window's whole months are read from `MonthTotal`, its first and last days, where they are parts of a month, from the
-logs themselves. Measured on a million logs of a thousand clients over three years: totals by day would be as many rows
-as there are logs, and two years of them cost what summing the logs costs; by month they are a fourteenth.
+A window's whole months are read from the months' totals, which the database keeps true (`MonthTotal`, `MonthChange`),
+and its first and last days, where they are parts of a month, from the logs themselves. Of totals by day there would be
+nearly as many as there are logs: two years of them cost what summing the logs costs, and each log one more row.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from django.db import connection
 
 from accounts.models import Workspace
 from accounts.tenancy import SPAN_SWEEP, span
-from timelogs.models import MonthTotal
+from timelogs.models import MonthChange
 
 DAY = timedelta(days=1)
 
@@ -82,26 +82,37 @@ def spans_of(first: date, last: date) -> Iterator[Span]:
         yield Span(whole_until, last, whole=False)
 
 
-# One row a window (and month, where asked).
+# Whole months from the totals and the changes not yet merged into them, other days from the logs; each part is summed
+# where it is found, by an index. A window's parts come back one by one.
 SUMS = """
-SELECT number, CASE WHEN by_month THEN month END, sum(seconds)::bigint, sum(weighted)
-FROM (
-    SELECT part.number, part.by_month, total.month, total.seconds, total.weighted
-    FROM unnest(%(n)s::int[], %(by)s::bool[], %(client)s::uuid[], %(project)s::uuid[], %(lo)s::date[], %(hi)s::date[])
-        AS part (number, by_month, client_id, project_id, lo, hi)
-    JOIN timelogs_monthtotal AS total ON total.workspace_id = %(workspace)s AND total.client_id = part.client_id
-        AND total.month BETWEEN part.lo AND part.hi
-        AND (part.project_id IS NULL OR total.project_id = part.project_id)
-    UNION ALL
-    SELECT part.number, part.by_month, part.month, log.seconds,
-        CASE WHEN log.billable THEN log.seconds * log.hourly_rate ELSE 0 END
-    FROM unnest(%(dn)s::int[], %(dby)s::bool[], %(dclient)s::uuid[], %(dproject)s::uuid[], %(dlo)s::date[],
-        %(dhi)s::date[], %(dmonth)s::date[]) AS part (number, by_month, client_id, project_id, lo, hi, month)
-    JOIN timelogs_timelog AS log ON log.workspace_id = %(workspace)s AND log.client_id = part.client_id
-        AND log.spent_date BETWEEN part.lo AND part.hi AND log.deleted_at IS NULL
-        AND (part.project_id IS NULL OR log.project_id = part.project_id)
-) AS parts
-GROUP BY 1, 2
+WITH parts AS MATERIALIZED (
+    SELECT * FROM unnest(%(number)s::int[], %(client)s::uuid[], %(project)s::uuid[], %(first)s::date[],
+        %(last)s::date[], %(whole)s::bool[], %(by_month)s::bool[])
+        AS part (number, client_id, project_id, first, last, whole, by_month)
+)
+SELECT number, found.month, found.seconds::bigint, found.weighted FROM parts CROSS JOIN LATERAL (
+    SELECT CASE WHEN by_month THEN total.month END AS month, sum(seconds) AS seconds, sum(weighted) AS weighted
+    FROM timelogs_monthtotal AS total
+    WHERE total.workspace_id = %(workspace)s AND total.client_id = parts.client_id
+        AND total.month BETWEEN first AND last AND (parts.project_id IS NULL OR total.project_id = parts.project_id)
+    GROUP BY 1
+) AS found WHERE whole
+UNION ALL
+SELECT number, CASE WHEN by_month THEN change.month END, sum(seconds)::bigint, sum(weighted)
+FROM parts JOIN timelogs_monthchange AS change ON change.workspace_id = %(workspace)s
+    AND change.client_id = parts.client_id AND change.month BETWEEN first AND last
+    AND (parts.project_id IS NULL OR change.project_id = parts.project_id)
+WHERE whole GROUP BY 1, 2
+UNION ALL
+SELECT number, CASE WHEN by_month THEN first - (extract(day FROM first)::int - 1) END, found.seconds::bigint,
+    found.weighted
+FROM parts CROSS JOIN LATERAL (
+    SELECT sum(seconds) AS seconds, sum(CASE WHEN billable THEN seconds * hourly_rate ELSE 0 END) AS weighted
+    FROM timelogs_timelog AS log
+    WHERE log.workspace_id = %(workspace)s AND log.client_id = parts.client_id AND log.deleted_at IS NULL
+        AND log.spent_date BETWEEN first AND last
+        AND (parts.project_id IS NULL OR log.project_id = parts.project_id)
+) AS found WHERE NOT whole AND found.seconds IS NOT NULL
 """
 
 
@@ -113,75 +124,64 @@ def sums_of(workspace: Workspace, windows: Sequence[Window]) -> list[dict[date |
     """
     found: list[dict[date | None, Sum]] = [{} for _ in windows]
     parts = [
-        (number, window, piece)
+        (number, window.client_id, window.project_id, *piece, window.by_month)
         for number, window in enumerate(windows)
         for piece in spans_of(window.first, window.last)
     ]
     if not parts:
         return found
-    whole = [part for part in parts if part[2].whole]
-    days = [part for part in parts if not part[2].whole]
-    values: dict[str, Any] = {"workspace": workspace.id}
-    for prefix, some in (("", whole), ("d", days)):
-        values |= {
-            f"{prefix}n": [number for number, _, _ in some],
-            f"{prefix}by": [window.by_month for _, window, _ in some],
-            f"{prefix}client": [window.client_id for _, window, _ in some],
-            f"{prefix}project": [window.project_id for _, window, _ in some],
-            f"{prefix}lo": [piece.first for _, _, piece in some],
-            f"{prefix}hi": [piece.last for _, _, piece in some],
-        }
-    values["dmonth"] = [month_of(piece.first) for _, _, piece in days]
+    names = ("number", "client", "project", "first", "last", "whole", "by_month")
+    values: dict[str, Any] = dict(zip(names, map(list, zip(*parts, strict=True)), strict=True))
     with connection.cursor() as cursor:
-        cursor.execute(SUMS, values)
+        cursor.execute(SUMS, {**values, "workspace": workspace.id})
         for number, month, seconds, weighted in cursor:
-            found[number][month] = Sum(seconds, weighted)
+            before = found[number].get(month, NOTHING)
+            found[number][month] = Sum(before.seconds + seconds, before.weighted + weighted)
     return found
 
 
-def merge_totals(workspace_id: UUID) -> int:
-    """Make one row of the many that came for the same client, project and month, inside the scope.
+MERGE = """
+WITH gone AS (
+    DELETE FROM timelogs_monthchange WHERE workspace_id = %(workspace)s
+    RETURNING client_id, project_id, month, seconds, weighted
+), kept AS (
+    INSERT INTO timelogs_monthtotal AS total (id, workspace_id, client_id, project_id, month, seconds, weighted)
+    SELECT uuidv7(), %(workspace)s, client_id, project_id, month, sum(seconds), sum(weighted)
+    FROM gone GROUP BY client_id, project_id, month HAVING sum(seconds) <> 0 OR sum(weighted) <> 0
+    ON CONFLICT (workspace_id, client_id, month, project_id) DO UPDATE
+        SET seconds = total.seconds + excluded.seconds, weighted = total.weighted + excluded.weighted
+    RETURNING id, seconds, weighted
+)
+SELECT (SELECT count(*) FROM gone), array(SELECT id FROM kept WHERE seconds = 0 AND weighted = 0)
+"""
 
-    Returns how many rows were taken up. One worker at a time for a workspace; another finds nothing to do.
+
+def merge_totals(workspace_id: UUID) -> int:
+    """Add the changes that have come to the totals, inside the scope; totals of nothing go.
+
+    Returns how many changes there were. One worker at a time for a workspace: another finds nothing to do.
     """
     with connection.cursor() as cursor:
         cursor.execute(
             "SELECT pg_try_advisory_xact_lock(hashtextextended(%s, 0))", [f"month-totals/{workspace_id}"]
         )
-        row = cursor.fetchone()
-        if not (row and row[0]):
+        if cursor.fetchone() != (True,):
             return 0
-        cursor.execute(
-            """
-            WITH fresh AS (
-                SELECT DISTINCT client_id, month FROM timelogs_monthtotal
-                WHERE workspace_id = %(workspace)s AND NOT merged
-            ), gone AS (
-                DELETE FROM timelogs_monthtotal AS total USING fresh
-                WHERE total.workspace_id = %(workspace)s AND total.client_id = fresh.client_id
-                    AND total.month = fresh.month
-                RETURNING total.client_id, total.project_id, total.month, total.seconds, total.weighted
-            ), kept AS (
-                INSERT INTO timelogs_monthtotal
-                    (id, workspace_id, client_id, project_id, month, seconds, weighted, merged)
-                SELECT uuidv7(), %(workspace)s, client_id, project_id, month, sum(seconds), sum(weighted), true
-                FROM gone GROUP BY client_id, project_id, month
-                HAVING sum(seconds) <> 0 OR sum(weighted) <> 0
+        cursor.execute(MERGE, {"workspace": workspace_id})
+        merged, empty = cursor.fetchone() or (0, [])
+        if empty:
+            cursor.execute(
+                "DELETE FROM timelogs_monthtotal WHERE workspace_id = %s AND id = ANY(%s)",
+                [workspace_id, empty],
             )
-            SELECT count(*) FROM gone
-            """,
-            {"workspace": workspace_id},
-        )
-        row = cursor.fetchone()
-    return row[0] if row else 0
+    return int(merged)
 
 
 def workspaces_with_news(limit: int) -> list[UUID]:
     """Workspaces whose logs have changed since their totals were last merged. It spans workspaces: what is due."""
     with span(SPAN_SWEEP, "totals"):
-        return list(
-            MonthTotal.objects.filter(merged=False).values_list("workspace_id", flat=True).distinct()[:limit]
-        )
+        rows = MonthChange.objects.order_by("workspace_id").values_list("workspace_id", flat=True)
+        return list(rows.distinct()[:limit])
 
 
 def total_of(sums: Iterable[Sum]) -> Sum:

@@ -24,7 +24,7 @@ from clients.models import Client, Project
 from clients.services import delete as delete_place
 from harvest.writing import LOG_COLUMNS
 from tests.factories import make_client, make_member, make_project, make_time_log
-from timelogs.models import MonthTotal, TimeLog
+from timelogs.models import MonthChange, MonthTotal, TimeLog
 from timelogs.services import delete_time_log, restore_time_log, revise_time_log
 from timelogs.totals import (
     Sum,
@@ -43,9 +43,9 @@ Key = tuple[UUID, UUID | None, date]
 
 
 def kept() -> dict[Key, Sum]:
-    """The sums of the table's rows, where they are not nothing."""
+    """The sums of totals and changes, where they are not nothing."""
     found: dict[Key, Sum] = {}
-    for row in MonthTotal.objects.all():
+    for row in (*MonthTotal.objects.all(), *MonthChange.objects.all()):
         key = (row.client_id, row.project_id, row.month)
         found[key] = total_of([found.get(key, Sum(0, Decimal(0))), Sum(row.seconds, row.weighted)])
     return {key: one for key, one in found.items() if one != Sum(0, Decimal(0))}
@@ -175,9 +175,8 @@ class Studio:
 
     def merge(self) -> None:
         merge_totals(self.admin.workspace_id)
-        rows = list(MonthTotal.objects.values_list("client_id", "project_id", "month"))
-        assert len(rows) == len(set(rows))
-        assert not MonthTotal.objects.filter(merged=False).exists()
+        assert not MonthChange.objects.exists()
+        assert MonthTotal.objects.count() == len(kept())  # none of nothing
 
 
 @settings(
@@ -268,17 +267,18 @@ def test_totals_are_the_workspaces_own(admin: Membership, stranger: Membership) 
     make_time_log(stranger, theirs, seconds=60)
     make_time_log(admin, make_client(admin.workspace), seconds=7)
     with tenant_scope(admin.workspace_id):
-        assert [row.seconds for row in MonthTotal.objects.all()] == [7]
+        assert [row.seconds for row in MonthChange.objects.all()] == [7]
         assert sums_of(admin.workspace, [Window(theirs.id, None, date(2026, 6, 1), date(2026, 6, 30))]) == [
             {}
         ]
         merge_totals(stranger.workspace_id)
-    assert not MonthTotal.objects.exists()
+    assert not MonthChange.objects.exists()  # outside a scope
     assert {admin.workspace_id, stranger.workspace_id} <= set(workspaces_with_news(1000))
     for one in (admin, stranger):
         with tenant_scope(one.workspace_id):
             assert merge_totals(one.workspace_id) == 1
             assert merge_totals(one.workspace_id) == 0
+            assert MonthTotal.objects.count() == 1
     assert not {admin.workspace_id, stranger.workspace_id} & set(workspaces_with_news(1000))
 
 
@@ -288,8 +288,11 @@ def test_places_whose_time_is_gone_can_be_deleted(admin: Membership) -> None:
     other = make_client(admin.workspace)
     with tenant_scope(admin.workspace_id):
         moved = make_time_log(admin, client, project=project)
+        merge_totals(admin.workspace_id)
         revise_time_log(log=moved, by=admin, client=other, project=None)
-        assert MonthTotal.objects.filter(project=project).count() == 2  # they add up to nothing
+        # They add up to nothing, and go with the client.
+        assert MonthTotal.objects.get(project_id=project.id).seconds == 3600
+        assert MonthChange.objects.get(project_id=project.id).seconds == -3600
         delete_place(Project.objects.get(pk=project.pk))
         delete_place(Client.objects.get(pk=client.pk))
         connection.check_constraints()
@@ -372,7 +375,8 @@ def test_writing_merging_and_reading_at_once(transactional_db: None) -> None:
     def read() -> None:
         with connection.cursor() as cursor:  # one statement, one snapshot
             cursor.execute(
-                "SELECT (SELECT coalesce(sum(seconds), 0) FROM timelogs_monthtotal),"
+                "SELECT (SELECT coalesce(sum(seconds), 0) FROM timelogs_monthtotal)"
+                " + (SELECT coalesce(sum(seconds), 0) FROM timelogs_monthchange),"
                 " (SELECT coalesce(sum(seconds), 0) FROM timelogs_timelog WHERE deleted_at IS NULL)"
             )
             total, logs = cursor.fetchone()
@@ -410,8 +414,9 @@ def test_the_migration_fills_in_what_was_there_before(admin: Membership, strange
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
     for one in (admin, stranger):
         with tenant_scope(one.workspace_id):
-            MonthTotal.objects.all().delete()
+            MonthChange.objects.all().delete()
             assert counted()
+            assert not kept()
     with connection.cursor() as cursor:
         # The table is not yet protected when its migration fills it.
         cursor.execute("ALTER TABLE timelogs_monthtotal NO FORCE ROW LEVEL SECURITY")
@@ -421,5 +426,5 @@ def test_the_migration_fills_in_what_was_there_before(admin: Membership, strange
     for one in (admin, stranger):
         with tenant_scope(one.workspace_id):
             check()
-            assert all(row.merged for row in MonthTotal.objects.all())
+            assert not MonthChange.objects.exists()
     assert not TimeLog.objects.exists()  # outside a scope, as ever

@@ -14,11 +14,12 @@ PARTS = """
     FROM {rows} WHERE deleted_at IS NULL
 """
 INSERT = """
-    INSERT INTO timelogs_monthtotal (id, workspace_id, client_id, project_id, month, seconds, weighted, merged)
-    SELECT uuidv7(), workspace_id, client_id, project_id, month, sum(seconds), sum(weighted), {merged}
+    INSERT INTO {table} (id, workspace_id, client_id, project_id, month, seconds, weighted)
+    SELECT uuidv7(), workspace_id, client_id, project_id, month, sum(seconds), sum(weighted)
     FROM ({parts}) AS parts GROUP BY workspace_id, client_id, project_id, month
     HAVING sum(seconds) <> 0 OR sum(weighted) <> 0
 """
+CHANGE = INSERT.format(table="timelogs_monthchange", parts="{parts}")
 CAME = PARTS.format(sign="", rows="came")
 WENT = PARTS.format(sign="-", rows="went")
 
@@ -26,9 +27,9 @@ WENT = PARTS.format(sign="-", rows="went")
 KEEP = f"""
 CREATE FUNCTION timelogs_keep_month_totals() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF TG_OP = 'INSERT' THEN {INSERT.format(merged="false", parts=CAME)};
-    ELSIF TG_OP = 'DELETE' THEN {INSERT.format(merged="false", parts=WENT)};
-    ELSE {INSERT.format(merged="false", parts=f"{CAME} UNION ALL {WENT}")};
+    IF TG_OP = 'INSERT' THEN {CHANGE.format(parts=CAME)};
+    ELSIF TG_OP = 'DELETE' THEN {CHANGE.format(parts=WENT)};
+    ELSE {CHANGE.format(parts=f"{CAME} UNION ALL {WENT}")};
     END IF;
     RETURN NULL;
 END $$;
@@ -49,7 +50,7 @@ DROP FUNCTION timelogs_keep_month_totals();
 # The logs of all workspaces: for this one statement their owner, who runs migrations, looks past the policies.
 FILL = f"""
 ALTER TABLE timelogs_timelog NO FORCE ROW LEVEL SECURITY;
-{INSERT.format(merged="true", parts=PARTS.format(sign="", rows="timelogs_timelog"))};
+{INSERT.format(table="timelogs_monthtotal", parts=PARTS.format(sign="", rows="timelogs_timelog"))};
 ALTER TABLE timelogs_timelog FORCE ROW LEVEL SECURITY;
 """
 
@@ -71,10 +72,10 @@ class Migration(migrations.Migration):
                         default=accounts.ids.uuid7, editable=False, primary_key=True, serialize=False
                     ),
                 ),
+                ("project_id", models.UUIDField(null=True)),
                 ("month", models.DateField()),
                 ("seconds", models.BigIntegerField()),
                 ("weighted", models.DecimalField(decimal_places=2, max_digits=30)),
-                ("merged", models.BooleanField(default=False)),
                 (
                     "client",
                     accounts.tenancy.TenantForeignKey(
@@ -83,17 +84,6 @@ class Migration(migrations.Migration):
                         on_delete=django.db.models.deletion.CASCADE,
                         related_name="+",
                         to="clients.client",
-                    ),
-                ),
-                (
-                    "project",
-                    accounts.tenancy.TenantForeignKey(
-                        db_constraint=False,
-                        db_index=False,
-                        null=True,
-                        on_delete=django.db.models.deletion.CASCADE,
-                        related_name="+",
-                        to="clients.project",
                     ),
                 ),
                 (
@@ -109,24 +99,57 @@ class Migration(migrations.Migration):
                 ),
             ],
             options={
-                "indexes": [
-                    models.Index(
-                        fields=["workspace", "client", "month"],
-                        include=("project", "seconds", "weighted"),
-                        name="timelogs_monthtotal_by_client",
-                    ),
-                    models.Index(
-                        condition=models.Q(("merged", False)),
-                        fields=["workspace"],
-                        name="timelogs_monthtotal_fresh",
-                    ),
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("workspace", "client", "month", "project_id"),
+                        include=("seconds", "weighted"),
+                        name="timelogs_monthtotal_once",
+                        nulls_distinct=False,
+                    )
                 ],
             },
         ),
+        migrations.CreateModel(
+            name="MonthChange",
+            fields=[
+                (
+                    "id",
+                    models.UUIDField(
+                        default=accounts.ids.uuid7, editable=False, primary_key=True, serialize=False
+                    ),
+                ),
+                ("project_id", models.UUIDField(null=True)),
+                ("month", models.DateField()),
+                ("seconds", models.BigIntegerField()),
+                ("weighted", models.DecimalField(decimal_places=2, max_digits=30)),
+                (
+                    "client",
+                    accounts.tenancy.TenantForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="clients.client",
+                    ),
+                ),
+                (
+                    "workspace",
+                    models.ForeignKey(
+                        db_constraint=False,
+                        db_index=False,
+                        editable=False,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="+",
+                        to="accounts.workspace",
+                    ),
+                ),
+            ],
+        ),
         migrations.RunSQL(FILL, migrations.RunSQL.noop),
-        # The sweep finds the workspaces whose rows are to be merged, reading only.
+        ProtectTenant("MonthTotal"),
+        # The sweep finds the workspaces that have some, reading only.
         ProtectTenant(
-            "MonthTotal",
+            "MonthChange",
             spans={"sweep": "nullif(current_setting('timebridge.sweep', true), '') IS NOT NULL"},
         ),
         migrations.RunSQL(KEEP, UNDO_KEEP),
