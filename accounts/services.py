@@ -17,6 +17,7 @@ from accounts.errors import InUse, Invalid
 from accounts.ids import uuid7
 from accounts.invitations import invite
 from accounts.models import Membership, Plan, Role, User, Workspace
+from accounts.signals import member_left
 from accounts.second_factor import has_second_factor
 from accounts.tenancy import tenant_scope
 
@@ -199,7 +200,10 @@ def remove_member(*, membership: Membership, actor: User) -> None:
     record_audit(
         workspace=membership.workspace_id, actor=actor, action="member.removed", target=membership.user.email
     )
+    user = membership.user
+    workspace_id = membership.workspace_id
     membership.delete()
+    member_left.send(sender=Membership, workspace_id=workspace_id, user=user)
 
 
 def _keep_an_admin(membership: Membership) -> None:

@@ -2,7 +2,7 @@
 
 from django.urls import path
 
-from accounts import audit_views, notice_views, security_views, views
+from accounts import audit_views, data_views, notice_views, security_views, views
 
 urlpatterns = [
     path("theme/", views.theme, name="theme"),
@@ -19,6 +19,13 @@ urlpatterns = [
     path("settings/people/<uuid:id>/remove/", views.remove_person, name="person-remove"),
     path("settings/api-keys/", views.api_keys, name="api-keys"),
     path("settings/api-keys/<uuid:id>/revoke/", views.revoke_key, name="api-key-revoke"),
+    path("settings/data/", data_views.data, name="data"),
+    path("settings/data/export/", data_views.export_workspace, name="data-export"),
+    path("settings/data/export/own/", data_views.export_own, name="data-export-own"),
+    path("settings/data/export/<uuid:id>/", data_views.export_file, name="data-export-file"),
+    path("settings/data/delete-workspace/", data_views.delete_workspace, name="workspace-delete"),
+    path("settings/data/keep-workspace/", data_views.keep_workspace, name="workspace-keep"),
+    path("settings/data/delete-account/", data_views.delete_account, name="account-delete"),
     path("settings/workspace/", views.workspace_settings, name="workspace-settings"),
     path("settings/security/", security_views.security, name="security"),
     path("settings/security/second-factor/", security_views.second_factor, name="second-factor"),

@@ -5,6 +5,7 @@ from rest_framework.routers import SimpleRouter
 
 from accounts.api import ApiKeyViewSet, MemberViewSet, MeView, WorkspaceSettingsView
 from accounts.api_audit import AuditViewSet
+from accounts.api_data import DeletionView, ExportViewSet
 from accounts.api_notices import NoticeViewSet
 from accounts.rest.docs import DocsView, SchemaView
 from accounts.rest.views import unknown_path
@@ -24,12 +25,14 @@ router.register("work-items", WorkItemViewSet, "work-item")
 router.register("time-logs", TimeLogViewSet, "time-log")
 router.register("notices", NoticeViewSet, "notice")
 router.register("audit", AuditViewSet, "audit")
+router.register("exports", ExportViewSet, "export")
 router.register("inbound/proposals", ProposalViewSet, "proposal")
 router.register("inbound/adjustments", AdjustmentViewSet, "adjustment")
 
 version_1: list[URLPattern | URLResolver] = [
     path("me/", MeView.as_view(), name="me"),
     path("workspace/", WorkspaceSettingsView.as_view(), name="workspace"),
+    path("workspace/deletion/", DeletionView.as_view(), name="workspace-deletion"),
     path("integrations/", IntegrationsView.as_view(), name="integrations"),
     path("integrations/harvest/", include("harvest.api.urls")),
     *router.urls,

@@ -134,6 +134,7 @@ CELERY_BEAT_SCHEDULE = {
     "harvest-nightly": {"task": "harvest.tasks.harvest_nightly", "schedule": crontab(minute="0", hour="2")},
     # It carries the night on, and makes one up that beat was away for.
     "sweep-nights": {"task": "harvest.tasks.harvest_nightly", "schedule": 10.0, "options": {"expires": 10}},
+    "sweep-data": {"task": "accounts.tasks.sweep", "schedule": 60.0, "options": {"expires": 60}},
     "sweep-tokens": {"task": "harvest.tasks.sweep_tokens", "schedule": 60.0, "options": {"expires": 60}},
 }
 CELERY_BEAT_SCHEDULE_FILENAME = env.str("CELERY_BEAT_SCHEDULE_FILE", "celerybeat-schedule")
@@ -274,6 +275,8 @@ SPECTACULAR_SETTINGS = {
         "Role": "accounts.models.Role",
         "Plan": "accounts.models.Plan",
         "ApiKeyAccess": "accounts.models.ApiKeyAccess",
+        "ExportKind": "accounts.models.ExportKind",
+        "ExportState": "accounts.models.ExportState",
         "WorkItemStatus": "timelogs.models.WorkItemStatus",
         "Source": "timelogs.models.Source",
         "SyncState": "timelogs.models.SyncState",

@@ -14,7 +14,7 @@ from django.db import transaction
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
-from accounts.errors import AccountMismatch, Invalid, NotConnected, PlanRequired, UpstreamUnavailable
+from accounts.errors import AccountMismatch, Forbidden, Invalid, NotConnected, PlanRequired, UpstreamUnavailable
 from accounts.models import Plan, User, Workspace
 from accounts.services import record_audit
 from harvest.client import HarvestClient, HarvestIdentity, Patience
@@ -84,11 +84,16 @@ def usable_connection(workspace: Workspace) -> Connection:
 
 
 def check_plan(workspace: Workspace) -> None:
-    """Refuse what needs the pro plan. Raises PlanRequired."""
+    """Refuse what needs the pro plan, and what a workspace that is to be deleted does no more.
+
+    Raises PlanRequired, Forbidden.
+    """
     if workspace.plan != Plan.PRO:
         raise PlanRequired(
             "Integrations need the Pro plan. An admin can change the plan in the workspace's settings."
         )
+    if workspace.deletes_at is not None:
+        raise Forbidden("This workspace is to be deleted, so nothing is synced. An admin can call that off.")
 
 
 @sensitive_variables()

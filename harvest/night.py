@@ -43,9 +43,13 @@ LOOKED = "harvest.night.looked"  # in the cache: when a sweep last came to its e
 
 
 def enabled() -> QuerySet[Connection]:
-    """Connections whose automated sync is on and not paused: by a plan, or for want of good credentials."""
+    """Connections whose automated sync is on and not paused: by a plan, for want of good credentials, before a deletion."""
     return Connection.objects.filter(
-        provider=PROVIDER, status=ConnectionStatus.CONNECTED, auto_sync=True, workspace__plan=Plan.PRO
+        provider=PROVIDER,
+        status=ConnectionStatus.CONNECTED,
+        auto_sync=True,
+        workspace__plan=Plan.PRO,
+        workspace__deletes_at=None,
     )
 
 

@@ -3,14 +3,56 @@
 from __future__ import annotations
 
 from typing import Any
+from uuid import UUID
 
 from django.dispatch import receiver
 
 from accounts.errors import InUse
+from accounts.models import User, Workspace
+from accounts.notices import Remedy, tell
+from accounts.selectors import admins_of
+from accounts.signals import member_left, workspace_ending
 from inbound.models import TimeProposal
 from inbound.signals import proposal_accepted, proposal_reopening
-from integrations.models import ChangeState, OutboundChange, SyncEvent, SyncLink
+from integrations.models import (
+    ChangeState,
+    Connection,
+    ConnectionStatus,
+    OutboundChange,
+    SyncEvent,
+    SyncLink,
+)
 from timelogs.models import TimeLog
+
+
+@receiver(workspace_ending)
+def forget_tokens(sender: type[Workspace], workspace_id: UUID, **rest: Any) -> None:
+    """A workspace is about to be erased: what opens another system goes first."""
+    Connection.objects.filter(workspace_id=workspace_id).update(
+        access_token="", refresh_token="", status=ConnectionStatus.NOT_CONNECTED, auto_sync=False
+    )
+
+
+@receiver(member_left)
+def tell_of_missing_owner(sender: type[Any], workspace_id: UUID, user: User, **rest: Any) -> None:
+    """Who connected Harvest has left: entries of people who are nobody's here have no owner to fall back to."""
+    connection = (
+        Connection.objects.filter(workspace_id=workspace_id, connected_by=user)
+        .exclude(status=ConnectionStatus.NOT_CONNECTED)
+        .select_related("workspace")
+        .first()
+    )
+    if connection is None:
+        return
+    tell(
+        workspace=connection.workspace,
+        people=admins_of(connection.workspace),
+        incident=f"fallback-owner:{connection.id}:{user.id}",
+        title="Somebody else should connect Harvest again",
+        text=f"{user}, who connected Harvest, is no longer a member. Until somebody else connects it again, entries of"
+        " Harvest people who are mapped to nobody here are skipped: no fallback owner.",
+        remedy=Remedy("Open the Harvest settings", "/integrations/harvest/"),
+    )
 
 
 @receiver(proposal_accepted)

@@ -9,7 +9,7 @@ import pytest
 from django.test import Client
 from django.urls import URLPattern, get_resolver, reverse
 
-from accounts.models import Membership, Role
+from accounts.models import DataExport, Membership, Role
 from accounts.notices import notices_of, tell
 from accounts.tenancy import tenant_scope
 from accounts.urls import urlpatterns as accounts_urls
@@ -94,6 +94,13 @@ SPOTS = [
     Spot("api-keys"),
     Spot("api-key-revoke", ("key",), post=True),
     Spot("workspace-settings"),
+    Spot("data"),
+    Spot("data-export", who=ADMINS, post=True),
+    Spot("data-export-own", post=True),
+    Spot("data-export-file", ("export",)),
+    Spot("workspace-delete", who=ADMINS),
+    Spot("workspace-keep", who=ADMINS, post=True),
+    Spot("account-delete"),
     Spot("security"),
     Spot("second-factor"),
     Spot("sessions-end", post=True),
@@ -116,6 +123,9 @@ def ids(admin: Membership) -> dict[str, object]:
         key = ApiKey.objects.get()
         tell(workspace=workspace, people=[admin.user], incident="it", title="It", text="It happened.")
         notice = notices_of(workspace, admin.user).get()
+        export = DataExport.objects.create(
+            workspace=workspace, kind="workspace", state="ready", requested_by=admin.user
+        )
     return {
         "client": client.id,
         "project": make_project(client).id,
@@ -127,6 +137,7 @@ def ids(admin: Membership) -> dict[str, object]:
         "membership": make_member(workspace, Role.MEMBER).id,
         "key": key.id,
         "notice": notice.id,
+        "export": export.id,
         "session": make_session(admin).pk,
     }
 
@@ -189,6 +200,8 @@ def test_role_opens_or_is_told_why_not(
         may = role != Role.MEMBER  # the log is somebody else's
     if spot.name in ("api-key-revoke", "notice-read", "session-end"):
         assert answer.status_code == (302 if role == Role.ADMIN else 404)  # others do not see it
+    elif spot.name == "data-export-file":
+        assert answer.status_code == (200 if role == Role.ADMIN else 404)  # the whole workspace's
     elif may:
         assert answer.status_code in (200, 302, 422)
     else:

@@ -1,0 +1,110 @@
+"""A workspace with a row in every tenant table, each text of it marked, made from the model registry.
+
+What the attacks and the erasing need: no table is forgotten, since the rows are made from what the models say of
+themselves. `fill(person, canary)` gives the id of the row made of each model.
+"""
+
+from __future__ import annotations
+
+from datetime import date, timedelta
+from decimal import Decimal
+from itertools import count
+from typing import Any
+from uuid import UUID
+
+from django.db import models
+from django.utils import timezone
+
+from accounts.models import Membership, User
+from accounts.registry import tenant_models
+from accounts.tenancy import TenantModel, tenant_scope
+
+_numbers = count(1)
+
+# What a table's own constraints ask of its rows beyond their columns' kinds. A model that is refused needs a line here.
+NOW = timezone.now()
+SPECIAL: dict[str, dict[str, Any]] = {
+    "accounts.Membership": {"role": "member"},
+    "accounts.DataExport": {"state": "ready"},
+    "inbound.TimeProposal": {"status": "pending", "time_log": None},
+    "integrations.Connection": {"status": "connected", "provider": "harvest"},
+    "settlement.Budget": {"period": "monthly", "rollover_cap": None},
+    "settlement.Statement": {"frozen": None, "number": None},
+    "settlement.StatementEntry": {"kind": "time", "adjustment": None},
+    "integrations.SyncRun": {"state": "succeeded", "finished_at": NOW},
+}
+
+
+def fill(person: Membership, canary: str) -> dict[type[TenantModel], UUID]:
+    """Make a row in each tenant table of a person's workspace, and say which."""
+    made: dict[type[TenantModel], Any] = {}
+    with tenant_scope(person.workspace_id):
+        for model in reversed(tenant_models()):
+            made[model] = _make(model, person, canary, made)
+    return {model: row.pk for model, row in made.items()}
+
+
+def _make(
+    model: type[TenantModel], person: Membership, canary: str, made: dict[type[TenantModel], Any]
+) -> Any:
+    special = SPECIAL.get(model._meta.label, {})
+    values: dict[str, Any] = {}
+    for field in model._meta.local_concrete_fields:
+        if field.name in special:
+            values[field.name] = special[field.name]
+        elif field.primary_key:
+            continue
+        elif field.name == "workspace":
+            values["workspace"] = person.workspace
+        else:
+            found = _value(field, model, person, canary, made)
+            if found is not None:
+                values[field.name] = found
+    return model._base_manager.create(**values)
+
+
+def _value(
+    field: Any, model: type[TenantModel], person: Membership, canary: str, made: dict[type[TenantModel], Any]
+) -> Any:
+    target = field.related_model
+    if target is User:
+        return _nobody(canary) if model is Membership else person.user
+    if target is not None:
+        return made.get(target)  # itself: none yet
+    if field.choices:
+        return field.choices[0][0]
+    number = next(_numbers)
+    if isinstance(field, models.EmailField):
+        return f"{canary}{number}@marked.test"
+    if isinstance(field, (models.CharField, models.TextField)):
+        return _text(field, canary, number)
+    if isinstance(field, models.JSONField):
+        return [canary] if field.default is list else {"marked": canary}
+    if isinstance(field, models.BinaryField):
+        return canary.encode()
+    if isinstance(field, models.GenericIPAddressField):
+        return "203.0.113.9"
+    if field.null or field.has_default():
+        return None
+    for kind, value in (
+        (models.UUIDField, UUID(int=number)),
+        (models.DateTimeField, timezone.now() + timedelta(days=1)),
+        (models.DateField, date(2026, 6, 1)),
+        (models.DecimalField, Decimal("10.00")),
+        (models.BooleanField, True),
+        (models.IntegerField, number % 100 + 1),
+    ):
+        if isinstance(field, kind):
+            return value
+    raise TypeError(f"{field}: say in SPECIAL what to write there.")
+
+
+def _text(field: Any, canary: str, number: int) -> str:
+    text = f"{canary}-{number}"
+    if field.max_length and len(text) > field.max_length:
+        return f"{number:x}"[: field.max_length]
+    return text
+
+
+def _nobody(canary: str) -> User:
+    return User.objects.create_user(f"{canary}{next(_numbers)}@marked.test", name=f"{canary} person")
