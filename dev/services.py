@@ -405,6 +405,12 @@ class Redis(Server):
             process.stdin.write("".join(f"{name} {value}\n" for name, value in settings.items()).encode())
         return process
 
+    def say_when_it_began(self) -> None:
+        """Nothing was sent to Harvest before this Redis: its limit is all there from the first moment."""
+        an_hour_ago = (time.time_ns() - 3600 * 10**9) // 1000
+        with redis.Redis.from_url(self.url, socket_timeout=5) as connection:
+            connection.set("timebridge:rate:epoch", an_hour_ago, nx=True)
+
     def _answers(self) -> bool:
         try:
             with redis.Redis.from_url(self.url, socket_timeout=5) as connection:
@@ -437,6 +443,8 @@ class Services:
         try:
             for server in self.servers:
                 server.start()
+            if self.redis:
+                self.redis.say_when_it_began()
         except BaseException:
             self.stop()
             raise

@@ -195,8 +195,9 @@ def refresh_catalogue(
         if client is not None:
             items = read_catalogue(client, connection)
         else:
-            with open_client(connection, patience=INTERACTIVE) as own:
+            with open_client(connection, patience=INTERACTIVE, interactive=True) as own:
                 items = read_catalogue(own, connection)
+                learn_account(own, connection)
     except HarvestAuthError as error:
         with tenant_scope(workspace.id):
             mark_reconnect_needed(connection, error.message)
@@ -205,6 +206,23 @@ def refresh_catalogue(
         raise UpstreamUnavailable(f"Harvest's lists could not be read. {error.message}") from error
     with tenant_scope(workspace.id):
         store_catalogue(connection, items)
+
+
+def learn_account(client: HarvestClient, connection: Connection) -> None:
+    """Ask how the account tracks time, and keep it, outside any transaction. Raises HarvestError.
+
+    A token that may not be told changes nothing.
+    """
+    company = client.company()
+    if company is not None:
+        keep_account(connection, wants_times=company.wants_timestamp_timers, clock=company.clock)
+
+
+def keep_account(connection: Connection, *, wants_times: bool, clock: str) -> None:
+    """Keep whether the account wants start and end times, and in which of its two styles."""
+    connection.wants_times, connection.clock = wants_times, clock[:3]
+    with tenant_scope(connection.workspace_id):
+        Connection.objects.filter(pk=connection.pk).update(wants_times=wants_times, clock=clock[:3])
 
 
 # (kind, Harvest id) -> the latest spent date of an entry that carried it.

@@ -24,6 +24,7 @@ from harvest.oauth import Tokens
 from harvest.payloads import UserPayload
 from harvest.renewal import Renewal, current_token, keep_tokens
 from integrations.models import AuthKind, Connection, ConnectionStatus, SyncLink
+from integrations.ratelimit import SharedThrottle, Usage, usage
 from integrations.runs import end_live_runs
 
 PROVIDER = "harvest"
@@ -119,7 +120,9 @@ def check_token(*, account_id: str, access_token: str, tokens: Tokens | None = N
     if errors:
         raise Invalid(errors)
     try:
-        with open_with(account_id=account_id, access_token=access_token, patience=INTERACTIVE) as client:
+        with open_with(
+            account_id=account_id, access_token=access_token, patience=INTERACTIVE, interactive=True
+        ) as client:
             person = client.me()
             name = _account_name(client, account_id, access_token)
     except (HarvestAuthError, HarvestForbidden, HarvestRejected) as error:
@@ -251,8 +254,12 @@ def open_with(
     patience: Patience | None = None,
     on_wait: Callable[[float, str], None] | None = None,
     refresh: Callable[[], str] | None = None,
+    interactive: bool = False,
 ) -> HarvestClient:
-    """A client of the configured Harvest for these credentials."""
+    """A client of the configured Harvest for these credentials, under the account's shared limit.
+
+    interactive: a person waits for what is asked, or soon looks for it; such calls go before runs and nights.
+    """
     return HarvestClient(
         base_url=settings.HARVEST_API_URL,
         account_id=account_id,
@@ -262,7 +269,22 @@ def open_with(
         on_wait=on_wait,
         refresh=refresh,
         page_size=settings.HARVEST_PAGE_SIZE,
+        throttle=_throttle(account_id, interactive) if settings.HARVEST_RATE_LIMIT else None,
     )
+
+
+def _throttle(account_id: str, interactive: bool) -> SharedThrottle:
+    return SharedThrottle(
+        account_id.strip(),
+        redis_url=settings.REDIS_URL,
+        interactive=interactive,
+        processes=settings.HARVEST_PROCESSES,
+    )
+
+
+def limit_use(account_id: str) -> Usage | None:
+    """How much of an account's limit is in use now; None where that cannot be told, or there is no limit here."""
+    return usage(account_id, redis_url=settings.REDIS_URL) if settings.HARVEST_RATE_LIMIT else None
 
 
 @sensitive_variables()
@@ -271,6 +293,7 @@ def open_client(
     *,
     patience: Patience | None = None,
     on_wait: Callable[[float, str], None] | None = None,
+    interactive: bool = False,
 ) -> HarvestClient:
     """A client for a connection's own credentials, outside any transaction: the one way in.
 
@@ -283,4 +306,5 @@ def open_client(
         patience=patience,
         on_wait=on_wait,
         refresh=Renewal(connection) if connection.refresh_token else None,
+        interactive=interactive,
     )
