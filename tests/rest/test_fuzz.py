@@ -66,6 +66,7 @@ def place(path: str, ids: Ids) -> str:
     rows = {
         **ids,
         "inbound/proposals": ids["proposal"],
+        "settlement/statements": ids["statement"],
         "inbound/adjustments": ids["adjustment"],
         "api-keys": ids["admins_key"],
     }

@@ -25,6 +25,7 @@ from tests.factories import (
     make_work_item,
 )
 from tests.rest.client import Api
+from tests.settlement.statements import draft, issued
 from timelogs.services import delete_time_log
 
 pytestmark = pytest.mark.django_db
@@ -32,7 +33,7 @@ pytestmark = pytest.mark.django_db
 # The apps whose operations stand here; a new one of theirs that is missing fails the last test.
 PREFIXES = (
     "me", "workspace", "members", "api-keys", "clients", "contacts", "projects", "activity-types", "work-items",
-    "time-logs", "inbound",
+    "time-logs", "inbound", "settlement",
 )  # fmt: skip
 
 Ids = dict[str, str]
@@ -136,6 +137,18 @@ CASES = [
         "POST", "inbound/proposals/bulk/", 403, 200, 200, 200,
         lambda ids: {"ids": [ids["proposal"]], "action": "dismiss"},
     ),
+    Case("GET", "settlement/statements/", 200, 200, 200, 200),
+    Case("GET", "settlement/statements/{statement}/", 200, 200, 200, 404),
+    Case("GET", "settlement/statements/{statement}/entries/", 200, 200, 200, 404),
+    Case("GET", "settlement/statements/{statement}/export/?format=csv", 200, 200, 200, 404),
+    Case(
+        "POST", "settlement/statements/", 403, 201, 201, 400,
+        lambda ids: {"client": ids["client"], "from": DAY, "to": DAY},
+    ),
+    Case("PATCH", "settlement/statements/{statement}/", 403, 200, 200, 404, lambda ids: {"to": DAY}),
+    Case("DELETE", "settlement/statements/{statement}/", 403, 204, 204, 404),
+    Case("POST", "settlement/statements/{statement}/issue/", 403, 200, 200, 404),
+    Case("POST", "settlement/statements/{issued_statement}/void/", 403, 200, 200, 404),
 ]  # fmt: skip
 
 
@@ -152,6 +165,10 @@ def ids(admin: Membership, member: Membership) -> Ids:
         for log in deleted:
             delete_time_log(log=log, by=admin)
         keys = {key.prefix: key.id for key in ApiKey.objects.all()}
+    billed, drafted = make_client(workspace), make_client(workspace)
+    for one in (billed, drafted):
+        make_time_log(admin, one)
+    statement = draft(admin, drafted)
     found = {
         "members": third.id,
         "third": third.user_id,
@@ -168,6 +185,8 @@ def ids(admin: Membership, member: Membership) -> Ids:
         "members_deleted_log": deleted[1].id,
         "adjustment": make_adjustment(make_time_log(admin, client)).id,
         "proposal": make_proposal(admin, client).id,
+        "statement": statement.id,
+        "issued_statement": issued(admin, billed).id,
         "members_key": keys[members_key],
         "admins_key": keys[admins_key],
     }
@@ -222,4 +241,4 @@ def test_the_table_holds_every_operation() -> None:
 
 
 def shape(path: str) -> str:
-    return "/".join("{}" if part.startswith("{") else part for part in path.split("/"))
+    return "/".join("{}" if part.startswith("{") else part for part in path.partition("?")[0].split("/"))
