@@ -13,7 +13,7 @@ from accounts.middleware import Tenancy
 from accounts.notices import unread_of
 from accounts.tenancy import tenant_scope
 from config.demo import EMAIL, PASSWORD
-from inbound.models import ProposalStatus, TimeProposal
+from inbound.selectors import waiting_count
 
 THEMES = ("light", "dark")
 
@@ -34,12 +34,11 @@ def frame(request: HttpRequest) -> dict[str, Any]:
 
 
 def _waiting(tenancy: Tenancy) -> int:
-    """Proposals that wait; error pages and views that open their own scopes are drawn outside any."""
-    waiting = TimeProposal.objects.filter(workspace=tenancy.workspace, status=ProposalStatus.PENDING)
+    """What waits in Inbound; error pages and views that open their own scopes are drawn outside any."""
     if connection.in_atomic_block:
-        return waiting.count()
+        return waiting_count(tenancy.workspace)
     with tenant_scope(tenancy.workspace.id):
-        return waiting.count()
+        return waiting_count(tenancy.workspace)
 
 
 def _unread(tenancy: Tenancy) -> int:

@@ -39,6 +39,12 @@ def adjustments_waiting(workspace: Workspace) -> QuerySet[Adjustment]:
     return adjustments_of(workspace).filter(status=AdjustmentStatus.PENDING)
 
 
+def waiting_count(workspace: Workspace) -> int:
+    """How many proposals and adjustments wait together, in one query."""
+    ids = waiting(workspace).order_by().values("id")
+    return ids.union(adjustments_waiting(workspace).order_by().values("id"), all=True).count()
+
+
 def narrowed_proposals(rows: QuerySet[TimeProposal], conditions: Mapping[str, Any]) -> QuerySet[TimeProposal]:
     """Proposals that meet every condition given, by the names of the wire: `client`, `owner`, `from`, `to`, `q`."""
     return _narrowed(rows, conditions, owner="owner_id", notes="notes")

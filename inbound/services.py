@@ -104,7 +104,7 @@ def undo_proposal(*, proposal: TimeProposal, by: Membership) -> TimeProposal:
     log = TimeLog.objects.select_for_update().get(pk=row.time_log_id, workspace_id=row.workspace_id)
     if log.settled:
         raise Settled("This time is on an issued statement. Void the statement first.")
-    if log.deleted_at is not None or log.updated_at != log.created_at:
+    if not _untouched(log):
         raise InUse("This time has been changed since it was accepted, so that cannot be undone.")
     proposal_reopening.send(sender=TimeProposal, proposal=row, time_log=log)
     _move(row, ProposalStatus.ACCEPTED, ProposalStatus.PENDING, None)
@@ -119,6 +119,18 @@ def undo_proposal(*, proposal: TimeProposal, by: Membership) -> TimeProposal:
             "Something rests on this time since it was accepted, so that cannot be undone."
         ) from error
     return row
+
+
+def can_be_undone(proposal: TimeProposal) -> bool:
+    """Whether a decision looks as if it could be taken back; needs the proposal's `time_log`."""
+    if proposal.status == ProposalStatus.DISMISSED:
+        return True
+    log = proposal.time_log
+    return log is not None and not log.settled and _untouched(log)
+
+
+def _untouched(log: TimeLog) -> bool:
+    return log.deleted_at is None and log.updated_at == log.created_at
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,7 +87,7 @@ def sign_in(studio: Studio) -> Callable[..., Page]:
         page.goto(f"{studio.url}/accounts/login/?next={path}")
         page.get_by_label("E-mail address").fill(email)
         page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_role("button", name="Sign in").click()
+        page.get_by_role("button", name="Sign in", exact=True).click()
         page.wait_for_url(f"{studio.url}{path}")
         return page
 

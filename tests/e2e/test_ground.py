@@ -171,10 +171,10 @@ def test_proposals_are_decided(studio: Studio, page: Page, sign_in: SignIn) -> N
     sign_in(page, "/inbound/")
     expect(page.locator(".proposal")).to_have_count(3)
     page.locator(".proposal").first.get_by_role("button", name="Accept on ACME-12").click()
-    expect(page.locator("#notices")).to_contain_text("1 h 00 m is on ACME-12 now.")
-    page.locator(".proposal").first.get_by_role("button", name="Dismiss").click()
-    page.locator("#notices").get_by_role("button", name="Undo").click()
-    expect(page.locator(".proposal")).to_have_count(2)
+    expect(page.locator("#said")).to_have_text("1 h 00 m is on ACME-12 now.")
+    page.locator(".proposal").nth(1).get_by_role("button", name="Dismiss").click()
+    page.locator(".proposal").nth(1).get_by_role("button", name="Let it wait again").click()
+    expect(page.locator(".proposal input[type=checkbox]")).to_have_count(2)
     for box in page.locator(".proposal input[type=checkbox]").all():
         box.check()
     field = page.get_by_label("Put the chosen ones on")
@@ -293,7 +293,7 @@ def paths(studio: Studio) -> list[str]:
     return [
         "/", "/?who=me", "/time-logs/", "/time-logs/new/", f"/time-logs/{log.id}/edit/", "/time-logs/deleted/",
         f"/time-logs/?client={studio.acme.id}&activity_type={studio.design.id}", "/inbound/",
-        "/inbound/?status=dismissed", "/clients/", "/clients/?archived=1", "/clients/new/", client, f"{client}edit/",
+        "/inbound/?status=dismissed", "/inbound/adjustments/", "/clients/", "/clients/?archived=1", "/clients/new/", client, f"{client}edit/",
         f"{client}delete/",
         f"{client}projects/new/", f"{client}projects/{studio.website.id}/", f"{client}contacts/new/",
         f"{client}work-items/", f"{client}work-items/new/", f"{client}work-items/{item.id}/",

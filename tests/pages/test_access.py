@@ -17,6 +17,7 @@ from clients.urls import urlpatterns as clients_urls
 from inbound.urls import urlpatterns as inbound_urls
 from tests.factories import (
     make_activity_type,
+    make_adjustment,
     make_client,
     make_contact,
     make_key,
@@ -81,6 +82,11 @@ SPOTS = [
     Spot("inbound-accept", ("proposal",), MANAGERS, post=True),
     Spot("inbound-dismiss", ("proposal",), MANAGERS, post=True),
     Spot("inbound-restore", ("proposal",), MANAGERS, post=True),
+    Spot("inbound-undo", ("proposal",), MANAGERS, post=True),
+    Spot("inbound-adjustments"),
+    Spot("inbound-adjustment-accept", ("adjustment",), MANAGERS, post=True),
+    Spot("inbound-adjustment-dismiss", ("adjustment",), MANAGERS, post=True),
+    Spot("inbound-adjustment-restore", ("adjustment",), MANAGERS, post=True),
     Spot("notices"),
     Spot("notices-read", post=True),
     Spot("notice-read", ("notice",), post=True),
@@ -133,6 +139,7 @@ def ids(admin: Membership) -> dict[str, object]:
         "item": make_work_item(client).id,
         "type": make_activity_type(workspace).id,
         "proposal": make_proposal(admin, client).id,
+        "adjustment": make_adjustment(make_time_log(admin, client)).id,
         "log": log.id,
         "membership": make_member(workspace, Role.MEMBER).id,
         "key": key.id,
