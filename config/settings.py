@@ -291,6 +291,8 @@ SPECTACULAR_SETTINGS = {
         "RunOutcome": "integrations.models.Outcome",
         "RunReason": "integrations.models.Reason",
         "ProposalDecision": "inbound.services.Decision",
+        "StatementStatus": "settlement.models.StatementStatus",
+        "StatementEntryKind": "settlement.models.EntryKind",
     },
 }
 
@@ -299,8 +301,6 @@ HARVEST_API_URL: str = env.str("HARVEST_API_URL", "https://api.harvestapp.com/v2
 HARVEST_ID_URL: str = env.str("HARVEST_ID_URL", "https://id.getharvest.com").rstrip("/")
 HARVEST_CLIENT_ID: str = env.str("HARVEST_CLIENT_ID", "")
 HARVEST_CLIENT_SECRET: str = env.str("HARVEST_CLIENT_SECRET", "")
-        "StatementStatus": "settlement.models.StatementStatus",
-        "StatementEntryKind": "settlement.models.EntryKind",
 HARVEST_USER_AGENT: str = env.str("HARVEST_USER_AGENT", f"Timebridge ({BASE_URL})")
 # Entries a page; Harvest takes 2,000 at most. Smaller pages are for slow lines, and for tests.
 HARVEST_PAGE_SIZE: int = env.int("HARVEST_PAGE_SIZE", 2000)
