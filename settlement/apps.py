@@ -5,4 +5,4 @@ class SettlementConfig(AppConfig):
     name = "settlement"
 
     def ready(self) -> None:
-        from settlement import statement_receivers  # noqa: F401 - connects them
+        from settlement import receivers, statement_receivers  # noqa: F401 - connects them

@@ -22,9 +22,13 @@ def hundredths(value: Decimal) -> Decimal:
     return value.quantize(HUNDREDTH, rounding=ROUND_HALF_UP)
 
 
-def per_hour(weighted: Decimal | int) -> Decimal:
-    """Seconds as hours, or seconds x hourly rate as money, rounded half-up to hundredths once."""
-    return hundredths(Decimal(weighted) / SECONDS_PER_HOUR)
+def per_hour(weighted: Decimal | int, decimals: int = 2) -> Decimal:
+    """Seconds as hours, or seconds x hourly rate as money, rounded half-up once.
+
+    decimals: of what is counted, two at most (a yen has none); the result is shown with two all the same.
+    """
+    unit = Decimal(1).scaleb(-min(decimals, 2))
+    return (Decimal(weighted) / SECONDS_PER_HOUR).quantize(unit, rounding=ROUND_HALF_UP).quantize(HUNDREDTH)
 
 
 # --- Periods ---------------------------------------------------------------------------------------------------------

@@ -12,11 +12,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
-from enum import StrEnum
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Case, DecimalField, F, QuerySet, Value, When
+from django.db.models import Case, DecimalField, F, QuerySet, TextChoices, Value, When
 from django.db.models import Sum as SumOf
 from django.db.models.functions import Coalesce, Lower
 
@@ -35,6 +34,7 @@ from settlement.budget_math import (
     runs_out_on,
 )
 from settlement.models import Budget, BudgetPeriod, BudgetUnit, Rollover
+from settlement.statement_math import minor_units
 from timelogs.models import TimeLog
 from timelogs.places import label_of
 from timelogs.selectors import time_logs_of
@@ -45,7 +45,7 @@ GLANCE = 6
 
 def budgets_of(workspace: Workspace) -> QuerySet[Budget]:
     """Every budget with its client and project."""
-    return Budget.objects.filter(workspace=workspace).select_related("client", "project")
+    return Budget.objects.filter(workspace=workspace).select_related("client", "project", "workspace")
 
 
 def by_name(budgets: QuerySet[Budget]) -> QuerySet[Any]:
@@ -55,17 +55,19 @@ def by_name(budgets: QuerySet[Budget]) -> QuerySet[Any]:
     )
 
 
-def used_of(unit: str, time: Sum) -> Decimal:
-    """What time uses of a budget: hours of all of it, or money of the billable part."""
-    return per_hour(time.seconds if unit == BudgetUnit.HOURS else time.weighted)
+def used_of(budget: Budget, time: Sum) -> Decimal:
+    """What time uses of a budget: hours of all of it, or money of the billable part, in whole minor units."""
+    if budget.unit == BudgetUnit.HOURS:
+        return per_hour(time.seconds)
+    return per_hour(time.weighted, minor_units(budget.workspace.currency))
 
 
-class State(StrEnum):
-    """of a budget's period: `upcoming` before it, `running`, `ended` after it."""
+class State(TextChoices):
+    """Of a budget's period, on a day."""
 
-    UPCOMING = "upcoming"
-    RUNNING = "running"
-    ENDED = "ended"
+    UPCOMING = "upcoming", "Not begun"
+    RUNNING = "running", "Running"
+    ENDED = "ended", "Ended"
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,9 +150,7 @@ def standings_on(workspace: Workspace, wanted: Iterable[tuple[Budget, date]]) ->
     found = []
     for (budget, day, period), by_month in zip(asked, sums, strict=True):
         time = by_month.get(period.first.replace(day=1) if _rolls(budget) else None, NOTHING)
-        found.append(
-            Standing(budget, day, period, _carried(budget, period, by_month), used_of(budget.unit, time))
-        )
+        found.append(Standing(budget, day, period, _carried(budget, period, by_month), used_of(budget, time)))
     return found
 
 
@@ -183,8 +183,7 @@ def _carried(budget: Budget, period: Period, by_month: dict[date | None, Sum]) -
     if not _rolls(budget) or budget.starts_on is None:
         return Decimal("0.00")
     used = (
-        used_of(budget.unit, by_month.get(month, NOTHING))
-        for month in months_before(period, budget.starts_on)
+        used_of(budget, by_month.get(month, NOTHING)) for month in months_before(period, budget.starts_on)
     )
     return carry(budget.amount, used, budget.rollover_cap)
 
@@ -314,8 +313,8 @@ def statement_budget(
                 last=period.last,
                 amount=budget.amount,
                 carried=_carried(budget, period, by_month),
-                used_before=used_of(budget.unit, before),
-                used_after=used_of(budget.unit, after),
+                used_before=used_of(budget, before),
+                used_after=used_of(budget, after),
             )
         )
     return found
@@ -358,6 +357,6 @@ def burn_of(client: Client, found: Iterable[Standing]) -> dict[UUID, list[tuple[
         running, series = NOTHING, []
         for day in sorted(by_day):
             running = total_of([running, *by_day[day]])
-            series.append((day, used_of(one.budget.unit, running)))
+            series.append((day, used_of(one.budget, running)))
         burn[one.budget.id] = series
     return burn

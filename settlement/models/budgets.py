@@ -7,6 +7,7 @@ from decimal import Decimal
 from django.db import models
 from django.utils import timezone
 
+from accounts.audit import audited
 from accounts.tenancy import TenantChild, TenantForeignKey, TenantModel
 from clients.models import Client, Project
 
@@ -32,6 +33,10 @@ def usual_alerts() -> list[int]:
     return [80, 100]
 
 
+@audited(
+    "budget", "client", "project", "unit", "amount", "period", "starts_on", "ends_on", "rollover", "rollover_cap",
+    "alert_at",
+)  # fmt: skip
 class Budget(TenantModel):
     """What was agreed with a client, for all of its time or for that of one project.
 
@@ -95,7 +100,9 @@ class Budget(TenantModel):
         ]
 
     def __str__(self) -> str:
-        return f"{self.amount} {self.unit} {self.period}"
+        return (
+            f"{self.project or self.client}: {self.amount} {self.unit}, {self.get_period_display().lower()}"
+        )
 
 
 class BudgetAlert(TenantChild):
