@@ -325,10 +325,15 @@ class Batch:
 
     def settle(self, link: SyncLink, base: Base | None, entry: TimeEntryPayload | None) -> None:
         """As settle_link."""
-        if link.time_log_id:
-            self._touched.add(link.time_log_id)
+        before = link.base, link.remote_hash, link.remote_user_id, link.time_log_id
         set_agreement(link, base, entry)
+        if before != (link.base, link.remote_hash, link.remote_user_id, link.time_log_id):
+            self.keep(link)
+
+    def keep(self, link: SyncLink) -> None:
+        """Write this link as it now is."""
         self._links[link.pk] = link
+        self._touched.update(one for one in (link.time_log_id, link.former_log_id) if one)
 
     def send(self, log: TimeLog) -> None:
         """Have this log brought into step by the queue."""

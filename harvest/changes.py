@@ -74,14 +74,18 @@ def walk_changes(
             with tenant_scope(run.workspace_id):
                 if asked_lists or not _carries_news(run.connection, page.entries):
                     context = context or replace(load_context(run.connection), syncing=True)
-                    prepared = prepare_page(run, page, context, in_flight=writer.in_flight)
+                    prepared = prepare_page(
+                        run, page, context, in_flight=writer.in_flight, since=writer.began
+                    )
             if prepared is None:
                 items = read_catalogue(client, run.connection)
                 with tenant_scope(run.workspace_id):
                     prolong(run, lease_seconds=lease)
                     store_catalogue(run.connection, items)
                     context = replace(load_context(run.connection), syncing=True)
-                    prepared = prepare_page(run, page, context, in_flight=writer.in_flight)
+                    prepared = prepare_page(
+                        run, page, context, in_flight=writer.in_flight, since=writer.began
+                    )
                 asked_lists = True
             writer.write(prepared, expected=reading.expected, more=not page.is_last)
     return shortfall, watermark

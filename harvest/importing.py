@@ -266,11 +266,12 @@ class Writer:
 
     A page that others follow is written by a thread of its own, so that the database works on one page while the next
     is decided: at most one is in flight, and what went wrong with it is raised by the next call. A single page, the
-    common case, is written where it is.
+    common case, is written where it is. began: from when on what it is given was read.
     """
 
     def __init__(self, run: SyncRun, lease: int) -> None:
         self.run, self.lease = run, lease
+        self.began = timezone.now()
         self.in_flight: frozenset[str] = NOTHING
         self._seen: Seen = {}
         self._thread: ThreadPoolExecutor | None = None
@@ -347,7 +348,9 @@ def _walk(run: SyncRun, client: HarvestClient, lease: int) -> int:
     with Writer(run, lease) as writer:
         for reading in ahead(source, idle=keep_hold, every=beat):
             with tenant_scope(run.workspace_id):
-                prepared = prepare_page(run, reading.page, context, only=only, in_flight=writer.in_flight)
+                prepared = prepare_page(
+                    run, reading.page, context, only=only, in_flight=writer.in_flight, since=writer.began
+                )
             writer.write(
                 prepared,
                 expected=len(only) if only is not None else reading.expected,

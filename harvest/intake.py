@@ -3,8 +3,8 @@
 The order is the product's promise, and each step is one branch of `decide`:
 
     0. no link, and this product's own or a twin      -> Link
-    1. linked to a log or a proposal, deleted or not  -> Skip already_imported, or dismissed in Inbound;
-                                                         in a sync Unchanged, where it is
+    1. linked to a log or a proposal, deleted or not  -> Changed, where it has been since it was taken over; else
+                                                         Skip already_imported or dismissed, in a sync Unchanged
     2. the timer is running                           -> Skip timer_running
     3. the project is mapped: its task must be too    -> Import, or Skip task_not_mapped
     4. the client is mapped                           -> Import on the work item its notes name, else Propose
@@ -50,8 +50,10 @@ class LinkState(StrEnum):
 
     LINKED = "linked"  # a time log
     DELETED = "deleted"  # a time log that was deleted here
-    PROPOSED = "proposed"  # a proposal that waits, was accepted, or was withdrawn
+    PROPOSED = "proposed"  # a proposal that waits
     DISMISSED = "dismissed"  # a proposal that a person keeps out
+    GONE = "gone"  # it was missing in Harvest, and what it was here went with it: now it is there again
+    PARTED = "parted"  # its log is another entry by now, or was deleted on both sides
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,14 @@ class Unchanged:
     remote_id: int
 
 
-Decision: TypeAlias = Link | Import | Propose | Skip | Unchanged
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """The entry is something here already and has changed since, or is back: `sync.plan` says what comes of it."""
+
+    remote_id: int
+
+
+Decision: TypeAlias = Link | Import | Propose | Skip | Unchanged | Changed
 
 # Scripts written without spaces (Thai to Khmer, kana, ideographs), and Hangul, whose particles cling to the
 # word before them: "ACME-12の件" names ACME-12, while "XACME-12" does not.
@@ -299,10 +308,11 @@ def decide(entry: TimeEntryPayload, context: IntakeContext) -> Decision:
     """What happens to one entry. Total: every entry gets exactly one decision, and nothing raises."""
     remote_id = entry.id
     if link := context.known.get(remote_id):
-        dismissed = link.state is LinkState.DISMISSED
-        if context.syncing and not dismissed and link.content_hash == content_hash(entry):
-            return Unchanged(remote_id)
-        return Skip(remote_id, Reason.DISMISSED if dismissed else Reason.ALREADY_IMPORTED)
+        if link.state is LinkState.GONE or (link.state is not LinkState.PARTED and not _is_as(link, entry)):
+            return Changed(remote_id)
+        if link.state is LinkState.DISMISSED:
+            return Skip(remote_id, Reason.DISMISSED)
+        return Unchanged(remote_id) if context.syncing else Skip(remote_id, Reason.ALREADY_IMPORTED)
     if context.own_or_twin is not None and (time_log := context.own_or_twin(entry)) is not None:
         return Link(remote_id, time_log)
     if entry.is_running:
@@ -358,3 +368,8 @@ def decide(entry: TimeEntryPayload, context: IntakeContext) -> Decision:
         billable=entry.billable,
         hourly_rate=hourly_rate,
     )
+
+
+def _is_as(link: KnownLink, entry: TimeEntryPayload) -> bool:
+    """Whether an entry is as it was last taken over; hours that are no number are as nothing."""
+    return entry.hours.is_finite() and link.content_hash == content_hash(entry)

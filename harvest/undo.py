@@ -1,7 +1,9 @@
 """Taking back what one run brought in.
 
-Whatever is still as it came is removed together with its identity, so that the window can be imported again; what
-somebody has edited, deleted, decided or settled since is kept, and listed. The ledger keeps the run and its entries.
+Whatever is still as Harvest had it when it was last read is removed together with its identity, so that the window can
+be imported again; what somebody has edited, deleted, decided or settled since is kept, and listed. What a sync changed
+or deleted because Harvest had is no edit. The ledger keeps the run and its entries. What the run linked, changed or
+deleted of earlier time stays as it is: it brought nothing of that in.
 One transaction: it is done whole or not at all, and doing it again takes back nothing more.
 """
 
@@ -12,13 +14,24 @@ from uuid import UUID
 
 from django.db import connection as database
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from accounts.errors import RunInProgress, ServiceError
 from accounts.models import User, Workspace
 from accounts.services import record_audit
 from inbound.models import ProposalStatus, TimeProposal
-from integrations.models import LIVE_STATES, Connection, RunEntry, SyncLink, SyncRun
+from integrations.logs_side import values_of
+from integrations.models import (
+    LIVE_STATES,
+    Connection,
+    OutboundChange,
+    RunEntry,
+    SyncEvent,
+    SyncLink,
+    SyncRun,
+)
+from integrations.sync.types import Field, load_base
 from timelogs.models import TimeLog
 from timelogs.signals import time_log_changed
 
@@ -77,22 +90,37 @@ def _logs(run: SyncRun) -> tuple[list[UUID], list[Kept]]:
     made = RunEntry.objects.filter(
         workspace_id=run.workspace_id, run=run, outcome="imported", time_log__isnull=False
     ).values("time_log_id")
+    logs = list(
+        TimeLog.objects.select_for_update().filter(workspace_id=run.workspace_id, id__in=made).order_by("id")
+    )
+    links = {
+        one.time_log_id or one.former_log_id: one
+        for one in SyncLink.objects.filter(workspace_id=run.workspace_id).filter(
+            Q(time_log__id__anyof=[log.id for log in logs])
+            | Q(former_log__id__anyof=[log.id for log in logs])
+        )
+    }
     remove, kept = [], []
-    for pk, created_at, updated_at, deleted_at, settled_at in (
-        TimeLog.objects.select_for_update()
-        .filter(workspace_id=run.workspace_id, id__in=made)
-        .order_by("id")
-        .values_list("id", "created_at", "updated_at", "deleted_at", "settled_at")
-    ):
-        if settled_at is not None:
-            kept.append(Kept(pk, "It is on an issued statement."))
-        elif deleted_at is not None:
-            kept.append(Kept(pk, "It has been deleted here since; it stays deleted."))
-        elif updated_at != created_at:
-            kept.append(Kept(pk, "It has been edited since."))
+    for log in logs:
+        link = links.get(log.id)
+        went = link is not None and link.time_log_id is None and link.base is not None
+        if log.settled_at is not None:
+            kept.append(Kept(log.id, "It is on an issued statement."))
+        elif log.deleted_at is not None and not went:
+            kept.append(Kept(log.id, "It has been deleted here since; it stays deleted."))
+        elif not went and log.updated_at != log.created_at and not _as_agreed(log, link):
+            kept.append(Kept(log.id, "It has been edited since."))
         else:
-            remove.append(pk)
+            remove.append(log.id)
     return remove, kept
+
+
+def _as_agreed(log: TimeLog, link: SyncLink | None) -> bool:
+    """Whether a log holds what both sides last agreed on: then only syncs have touched it."""
+    if link is None or link.base is None or link.time_log_id is None:
+        return False
+    ours, base = values_of(log), load_base(link.base)
+    return all(name in base and base[name].local == ours[name] for name in Field)
 
 
 def _proposals(run: SyncRun) -> tuple[list[UUID], list[Kept]]:
@@ -133,6 +161,9 @@ def _remove(workspace: Workspace, logs: list[UUID], proposals: list[UUID]) -> No
         proposal=None, detail=TAKEN_BACK
     )
     tables = (
+        (OutboundChange._meta.db_table, "time_log_id", logs),
+        (SyncEvent._meta.db_table, "time_log_id", logs),
+        (SyncLink._meta.db_table, "former_log_id", logs),
         (SyncLink._meta.db_table, "time_log_id", logs),
         (SyncLink._meta.db_table, "proposal_id", proposals),
         (TimeProposal._meta.db_table, "id", proposals),

@@ -488,7 +488,9 @@ def _told(
     places: dict[str, str] = {}
     if run.dry_run:
         plans = [entry.plan for entry in entries if entry.plan]
-        clients = clients_of(request.tenancy.workspace).filter(id__in={plan["client"] for plan in plans})
+        clients = clients_of(request.tenancy.workspace).filter(
+            id__in={plan["client"] for plan in plans if plan.get("client")}
+        )
         projects = projects_of(request.tenancy.workspace).filter(
             id__in={plan["project"] for plan in plans if plan.get("project")}
         )

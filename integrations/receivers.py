@@ -14,6 +14,7 @@ from accounts.selectors import admins_of
 from accounts.signals import member_left, workspace_ending
 from inbound.models import TimeProposal
 from inbound.signals import proposal_accepted, proposal_reopening
+from integrations.logs_side import values_of
 from integrations.models import (
     ChangeState,
     Connection,
@@ -22,6 +23,7 @@ from integrations.models import (
     SyncEvent,
     SyncLink,
 )
+from integrations.sync.types import Pair, dump_base, load_base
 from timelogs.models import TimeLog
 
 
@@ -59,8 +61,22 @@ def tell_of_missing_owner(sender: type[Any], workspace_id: UUID, user: User, **r
 def point_link_to_log(
     sender: type[TimeProposal], proposal: TimeProposal, time_log: TimeLog, **rest: Any
 ) -> None:
-    """The entry that was a proposal is a time log from now on. The link keeps the proposal too, for the look-up."""
-    SyncLink.objects.filter(workspace_id=proposal.workspace_id, proposal=proposal).update(time_log=time_log)
+    """The entry that was a proposal is a time log from now on. The link keeps the proposal too, for the look-up.
+
+    What Harvest holds and what the log was made of is what both agree on: accepting is no edit.
+    """
+    link = (
+        SyncLink.objects.select_for_update()
+        .filter(workspace_id=proposal.workspace_id, proposal=proposal)
+        .first()
+    )
+    if link is None:
+        return
+    link.time_log = time_log
+    if link.base is not None:
+        ours, theirs = values_of(time_log), load_base(link.base)
+        link.base = dump_base({name: Pair(ours[name], pair.remote) for name, pair in theirs.items()})
+    link.save(update_fields=["time_log", "base"])
 
 
 @receiver(proposal_reopening)
@@ -72,4 +88,9 @@ def let_go_of_log(sender: type[TimeProposal], proposal: TimeProposal, time_log: 
         raise InUse("This time has been synced since it was accepted, so that cannot be undone.")
     changes.delete()
     links = SyncLink.objects.filter(workspace_id=proposal.workspace_id, time_log=time_log)
-    links.filter(proposal=proposal).update(time_log=None)
+    for link in links.filter(proposal=proposal):
+        link.time_log = None
+        if link.base is not None:
+            theirs = load_base(link.base)
+            link.base = dump_base({name: Pair(None, pair.remote) for name, pair in theirs.items()})
+        link.save(update_fields=["time_log", "base"])

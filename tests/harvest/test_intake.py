@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from harvest.intake import (
     ActivityTarget,
+    Changed,
     Decision,
     Import,
     IntakeContext,
@@ -22,13 +23,14 @@ from harvest.intake import (
     Reason,
     Skip,
     Target,
+    Unchanged,
     WorkItem,
     WorkItems,
     decide,
     resolve_people,
     seconds_of,
 )
-from harvest.payloads import TimeEntryPayload
+from harvest.payloads import TimeEntryPayload, content_hash
 
 ENTRY = TimeEntryPayload(
     id=2_380_000_001,
@@ -86,6 +88,7 @@ CONTEXT = IntakeContext(
 
 UNMAPPED_PROJECT = {"project_id": 22, "project_name": "Odds and ends"}
 UNMAPPED_CLIENT = {**UNMAPPED_PROJECT, "client_id": 12, "client_name": "Globex"}
+SAME = content_hash(ENTRY)
 UNMAPPED_TASK = {"task_id": 39, "task_name": "Travel"}
 
 
@@ -150,29 +153,66 @@ CASES: list[tuple[str, dict[str, object], dict[str, object], Decision]] = [
     (
         "a link comes before a twin",
         {},
-        {"own_or_twin": lambda entry: "log-7", "known": {ENTRY.id: KnownLink(LinkState.LINKED)}},
+        {"own_or_twin": lambda entry: "log-7", "known": {ENTRY.id: KnownLink(LinkState.LINKED, SAME)}},
         skipped(Reason.ALREADY_IMPORTED),
     ),
     # 1. known
-    ("linked", {}, {"known": {ENTRY.id: KnownLink(LinkState.LINKED)}}, skipped(Reason.ALREADY_IMPORTED)),
+    (
+        "linked",
+        {},
+        {"known": {ENTRY.id: KnownLink(LinkState.LINKED, SAME)}},
+        skipped(Reason.ALREADY_IMPORTED),
+    ),
     (
         "linked to a deleted log",
         {},
-        {"known": {ENTRY.id: KnownLink(LinkState.DELETED)}},
+        {"known": {ENTRY.id: KnownLink(LinkState.DELETED, SAME)}},
         skipped(Reason.ALREADY_IMPORTED),
     ),
     (
         "a proposal waits",
         {},
-        {"known": {ENTRY.id: KnownLink(LinkState.PROPOSED)}},
+        {"known": {ENTRY.id: KnownLink(LinkState.PROPOSED, SAME)}},
         skipped(Reason.ALREADY_IMPORTED),
     ),
-    ("dismissed", {}, {"known": {ENTRY.id: KnownLink(LinkState.DISMISSED)}}, skipped(Reason.DISMISSED)),
+    ("dismissed", {}, {"known": {ENTRY.id: KnownLink(LinkState.DISMISSED, SAME)}}, skipped(Reason.DISMISSED)),
     (
         "linked comes before running and unmapped",
         {"is_running": True, **UNMAPPED_CLIENT},
-        {"known": {ENTRY.id: KnownLink(LinkState.LINKED)}},
+        {"known": {ENTRY.id: KnownLink(LinkState.LINKED, SAME)}},
+        Changed(ENTRY.id),
+    ),
+    (
+        "linked, and its lock is no change",
+        {"is_locked": True},
+        {"known": {ENTRY.id: KnownLink(LinkState.LINKED, SAME)}},
         skipped(Reason.ALREADY_IMPORTED),
+    ),
+    (
+        "changed since",
+        {"notes": "New"},
+        {"known": {ENTRY.id: KnownLink(LinkState.LINKED, SAME)}},
+        Changed(ENTRY.id),
+    ),
+    ("taken over in part", {}, {"known": {ENTRY.id: KnownLink(LinkState.LINKED)}}, Changed(ENTRY.id)),
+    (
+        "a dismissed one follows too",
+        {"notes": "New"},
+        {"known": {ENTRY.id: KnownLink(LinkState.DISMISSED, SAME)}},
+        Changed(ENTRY.id),
+    ),
+    ("there again", {}, {"known": {ENTRY.id: KnownLink(LinkState.GONE)}}, Changed(ENTRY.id)),
+    (
+        "its log went on without it",
+        {},
+        {"known": {ENTRY.id: KnownLink(LinkState.PARTED)}},
+        skipped(Reason.ALREADY_IMPORTED),
+    ),
+    (
+        "a sync says nothing of it",
+        {},
+        {"known": {ENTRY.id: KnownLink(LinkState.LINKED, SAME)}, "syncing": True},
+        Unchanged(ENTRY.id),
     ),
     ("another entry is linked", {}, {"known": {7: KnownLink(LinkState.LINKED)}}, imported()),
     # 2. running
@@ -473,6 +513,8 @@ def test_any_entry_gets_one_decision_and_the_same_again(
             assert not entry.hours.is_finite() or not 0 <= entry.hours <= 10_000
         case Link():
             assert entry.id not in context.known
+        case Changed():
+            assert entry.id in context.known
         case Import() | Propose():
             assert not entry.is_running
             assert entry.id not in context.known
@@ -499,7 +541,9 @@ def test_the_outcomes_partition_what_was_read(
     decisions = [decide(entry, context) for entry in entries]
     kinds = Counter(type(decision) for decision in decisions)
     reasons = Counter(decision.reason for decision in decisions if isinstance(decision, Skip))
-    assert kinds[Import] + kinds[Propose] + kinds[Link] + sum(reasons.values()) == len(entries)
+    assert kinds[Import] + kinds[Propose] + kinds[Link] + kinds[Changed] + sum(reasons.values()) == len(
+        entries
+    )
 
 
 @given(ENTRIES, CONTEXTS)
@@ -511,5 +555,7 @@ def test_what_came_in_once_comes_in_no_more(entry: TimeEntryPayload, context: In
             state = LinkState.PROPOSED
         case _:
             return
-    again = decide(entry, context.with_known({**context.known, entry.id: KnownLink(state)}))
+    again = decide(
+        entry, context.with_known({**context.known, entry.id: KnownLink(state, content_hash(entry))})
+    )
     assert again == Skip(entry.id, Reason.ALREADY_IMPORTED)
