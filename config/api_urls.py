@@ -12,6 +12,7 @@ from accounts.rest.views import unknown_path
 from clients.api import ClientViewSet, ContactViewSet, ProjectViewSet
 from inbound.api import AdjustmentViewSet, ProposalViewSet
 from integrations.api import IntegrationsView
+from settlement.api_budgets import BudgetViewSet
 from settlement.api_statements import StatementViewSet
 from timelogs.api import ActivityTypeViewSet, TimeLogViewSet, WorkItemViewSet
 
@@ -29,6 +30,7 @@ router.register("audit", AuditViewSet, "audit")
 router.register("exports", ExportViewSet, "export")
 router.register("inbound/proposals", ProposalViewSet, "proposal")
 router.register("inbound/adjustments", AdjustmentViewSet, "adjustment")
+router.register("budgets", BudgetViewSet, "budget")
 router.register("settlement/statements", StatementViewSet, "statement")
 
 version_1: list[URLPattern | URLResolver] = [

@@ -135,6 +135,9 @@ CELERY_BEAT_SCHEDULE = {
     # It carries the night on, and makes one up that beat was away for.
     "sweep-nights": {"task": "harvest.tasks.harvest_nightly", "schedule": 10.0, "options": {"expires": 10}},
     "sweep-data": {"task": "accounts.tasks.sweep", "schedule": 60.0, "options": {"expires": 60}},
+    # Budgets whose time has changed; once a day all of them, for periods that begin with time logged ahead.
+    "sweep-budgets": {"task": "settlement.tasks.sweep_budgets", "schedule": 5.0, "options": {"expires": 5}},
+    "budgets-daily": {"task": "settlement.tasks.look_at_budgets", "schedule": crontab(minute="20", hour="4")},
     "sweep-tokens": {"task": "harvest.tasks.sweep_tokens", "schedule": 60.0, "options": {"expires": 60}},
 }
 CELERY_BEAT_SCHEDULE_FILENAME = env.str("CELERY_BEAT_SCHEDULE_FILE", "celerybeat-schedule")
@@ -291,6 +294,10 @@ SPECTACULAR_SETTINGS = {
         "RunOutcome": "integrations.models.Outcome",
         "RunReason": "integrations.models.Reason",
         "ProposalDecision": "inbound.services.Decision",
+        "BudgetUnit": "settlement.models.BudgetUnit",
+        "BudgetPeriod": "settlement.models.BudgetPeriod",
+        "BudgetState": "settlement.budget_selectors.State",
+        "Rollover": "settlement.models.Rollover",
         "StatementStatus": "settlement.models.StatementStatus",
         "StatementEntryKind": "settlement.models.EntryKind",
     },
