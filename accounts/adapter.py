@@ -33,7 +33,6 @@ class AccountAdapter(DefaultAccountAdapter):
         "too_many_login_attempts": "Too many attempts from here that did not succeed. Wait five minutes, sign in with a"
         " passkey, or set a new password.",
         "incorrect_password": "This is not your password.",
-        "incorrect_code": "This is not the code. Codes are good for half a minute, and once.",
         "rate_limited": "Too many attempts. Wait five minutes.",
         "same_as_current": "Choose another one than the present.",
     }

@@ -51,6 +51,11 @@ def _cipher() -> MultiFernet:
 class SecondFactorAdapter(DefaultMFAAdapter):
     """Secrets are encrypted at rest with FIELD_KEYS."""
 
+    error_messages = {
+        **DefaultMFAAdapter.error_messages,
+        "incorrect_code": "This is not the code. One is good for half a minute, and once.",
+    }
+
     @sensitive_variables()
     def encrypt(self, text: str) -> str:
         return _cipher().encrypt(text.encode()).decode()

@@ -110,4 +110,4 @@ def second_factor(request: HttpRequest) -> HttpResponse:
             for one in methods
             if one["id"].startswith("mfa")
         ]
-    return render(request, "accounts/second_factor.html", {"ways": ways}, status=403)
+    return render(request, "accounts/second_factor.html", {"ways": ways})

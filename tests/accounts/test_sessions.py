@@ -1,0 +1,182 @@
+"""Sessions: listed, ended at once, and what ends them by itself."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+import redis
+import time_machine
+from allauth.usersessions.models import UserSession
+from django.core.cache import cache
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+
+from accounts.models import Membership
+from accounts.sessions import device_of
+from tests.accounts.test_signin import SECRET, ada, somewhere, try_in  # noqa: F401 - ada is a fixture
+from tests.factories import make_session
+from tests.pages.test_pages import words
+
+pytestmark = pytest.mark.django_db
+
+PAGE = "/settings/security/"
+
+
+def signed_in(person: Membership, **headers: str) -> Client:
+    client = somewhere()
+    client.headers = headers  # type: ignore[attr-defined]
+    answer = client.post(
+        "/accounts/login/", {"login": person.user.email, "password": SECRET}, headers=headers
+    )
+    assert answer.status_code == 302
+    return client
+
+
+def confirmed(client: Client) -> Client:
+    client.post(reverse("account_reauthenticate"), {"password": SECRET, "next": PAGE})
+    return client
+
+
+def row_of(client: Client) -> UserSession:
+    return UserSession.objects.get(session_key=client.session.session_key)
+
+
+def test_each_session_is_listed_with_device_address_and_times(ada: Membership) -> None:  # noqa: F811
+    phone = signed_in(
+        ada, **{"user-agent": "Mozilla/5.0 (iPhone; CPU iPhone OS 19_0) Version/19 Safari/604.1"}
+    )
+    here = signed_in(ada, **{"user-agent": "Mozilla/5.0 (Windows NT 10.0) Gecko/20100101 Firefox/140.0"})
+    page = words(here.get(PAGE))
+    assert "Firefox on Windows This one" in page
+    assert "Safari on iPhone" in page
+    assert row_of(phone).ip in page
+
+
+def test_session_is_ended_at_once_after_confirming(ada: Membership) -> None:  # noqa: F811
+    here, there = signed_in(ada), signed_in(ada)
+    end = reverse("session-end", args=[row_of(there).pk])
+    answer = here.post(end)
+    assert answer["Location"].startswith(reverse("account_reauthenticate"))
+    assert there.get("/").status_code == 200, "not without confirming"
+    confirmed(here).post(end)
+    assert there.get("/").status_code == 302
+    assert there.get("/api/v1/me/").status_code == 401
+    assert here.get("/").status_code == 200
+
+
+def test_all_others_are_ended(ada: Membership) -> None:  # noqa: F811
+    here, others = signed_in(ada), [signed_in(ada) for _ in range(3)]
+    assert "Ended 3 other sessions" in words(confirmed(here).post(reverse("sessions-end"), follow=True))
+    assert {other.get("/").status_code for other in others} == {302}
+    assert here.get("/").status_code == 200
+    assert UserSession.objects.filter(user=ada.user).count() == 1
+
+
+def test_nobody_ends_the_sessions_of_somebody_else(ada: Membership, stranger: Membership) -> None:  # noqa: F811
+    theirs = make_session(stranger)
+    here = confirmed(signed_in(ada))
+    assert here.post(reverse("session-end", args=[theirs.pk])).status_code == 404
+    assert (
+        here.post(reverse("session-end", args=[row_of(here).pk])).status_code == 404
+    )  # one signs out of this one
+    here.post(reverse("sessions-end"))
+    assert UserSession.objects.filter(pk=theirs.pk).exists()
+
+
+def test_new_password_ends_every_other_session(ada: Membership, mailoutbox: list[Any]) -> None:  # noqa: F811
+    here, there = signed_in(ada), signed_in(ada)
+    new = "another-horse-10"
+    answer = here.post(
+        reverse("account_change_password"), {"oldpassword": SECRET, "password1": new, "password2": new}
+    )
+    assert answer["Location"] == PAGE
+    assert here.get("/").status_code == 200
+    assert there.get("/").status_code == 302
+    assert len(UserSession.objects.purge_and_list(ada.user)) == 1
+    assert mailoutbox[-1].subject == "Your password was changed"
+    assert mailoutbox[-1].to == [ada.user.email]
+
+
+def test_signing_in_begins_a_new_session(ada: Membership) -> None:  # noqa: F811
+    """A session id that somebody else put into the browser is worth nothing."""
+    client = somewhere()
+    client.get("/accounts/login/")
+    client.session["planted"] = "1"
+    client.session.save()
+    before = client.session.session_key
+    try_in(client, ada.user.email, SECRET)
+    assert client.session.session_key != before
+
+
+def test_ended_account_is_out_at_once(ada: Membership) -> None:  # noqa: F811
+    client = signed_in(ada)
+    ada.user.is_active = False
+    ada.user.save()
+    assert client.get("/").status_code == 302
+
+
+def test_last_seen_is_written_once_a_minute(ada: Membership) -> None:  # noqa: F811
+    client = signed_in(ada)
+    began = row_of(client).last_seen_at
+    client.get("/clients/")
+    assert row_of(client).last_seen_at == began
+    cache.delete(f"session-seen:{client.session.session_key}")  # a minute goes by in Redis
+    client.get("/clients/", REMOTE_ADDR="203.0.113.99")
+    row = row_of(client)
+    assert row.last_seen_at > began
+    assert row.ip == "203.0.113.99"
+
+
+def test_page_opens_while_redis_is_away(ada: Membership, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
+    client = signed_in(ada)
+
+    def away(*args: Any, **kwargs: Any) -> None:
+        raise redis.ConnectionError
+
+    monkeypatch.setattr(cache, "add", away)
+    assert client.get("/").status_code == 200
+
+
+def test_session_ends_after_two_weeks(ada: Membership) -> None:  # noqa: F811
+    client = signed_in(ada)
+    with time_machine.travel(timezone.now() + timedelta(days=13)):
+        assert client.get("/").status_code == 200
+    with time_machine.travel(timezone.now() + timedelta(days=14, seconds=5)):
+        assert client.get("/").status_code == 302
+
+
+def test_queries_do_not_grow_with_sessions_of_others(ada: Membership, stranger: Membership) -> None:  # noqa: F811
+    from django.db import connection
+    from django.test.utils import CaptureQueriesContext
+
+    client = signed_in(ada)
+
+    def queries() -> int:
+        with CaptureQueriesContext(connection) as found:
+            client.get(PAGE)
+        return len(found)
+
+    before = queries()
+    for _ in range(5):
+        make_session(stranger)
+    assert queries() == before
+
+
+@pytest.mark.parametrize(
+    ("agent", "words_"),
+    [
+        ("Mozilla/5.0 (Macintosh; Intel Mac OS X 15_0) AppleWebKit Chrome/140.0 Safari/537.36", "Chrome on macOS"),
+        ("Mozilla/5.0 (Windows NT 10.0) Chrome/140.0 Safari/537.36 Edg/140.0", "Edge on Windows"),
+        ("Mozilla/5.0 (Linux; Android 16) SamsungBrowser/28 Chrome/140 Mobile", "Samsung Internet on Android"),
+        ("Mozilla/5.0 (iPad; CPU OS 19) CriOS/140 Mobile Safari/604.1", "Chrome on iPad"),
+        ("Mozilla/5.0 (X11; Linux x86_64)", "A browser on Linux"),
+        ("curl/8.9", "A program"),
+        ("", "A program"),
+        ("<img src=x onerror=alert(1)>", "A program"),
+    ],
+)  # fmt: skip
+def test_device_in_words(agent: str, words_: str) -> None:
+    assert device_of(agent) == words_
