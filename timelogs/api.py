@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
 from django.db.models import Func, QuerySet, TextField
@@ -230,4 +231,6 @@ class TimeLogViewSet(CollectionViewSet[TimeLog]):
     def summary(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Totals of the logs that the filters leave."""
         totals = totals_of(self.narrowed(self.get_queryset()))
-        return Response(self.write(TotalsSerializer, totals))
+        return Response(
+            {**asdict(totals), "hours": str(hours_of(totals.seconds)), "amount": str(totals.amount)}
+        )

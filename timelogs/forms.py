@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
+from uuid import UUID
 
 from django import forms
+from django.forms.utils import flatatt
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import SafeString
 
 from accounts.models import Membership, User, Workspace
 from accounts.selectors import members_of
@@ -24,6 +29,39 @@ class DateInput(forms.DateInput):
 
     def __init__(self, attrs: dict[str, Any] | None = None) -> None:
         super().__init__(attrs, format="%Y-%m-%d")
+
+
+class Select(forms.Select):
+    """A select that is written in one go: Django takes two templates for each of its options."""
+
+    def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
+        chosen = self.format_value(value)
+        marks = {True: SafeString(" selected"), False: ""}
+        options = format_html_join(
+            "",
+            '<option value="{}"{}>{}</option>',
+            ((key, marks[str(key) in chosen], words) for key, words in self.choices),
+        )
+        all_attrs = self.build_attrs(self.attrs, {**(attrs or {}), "name": name})
+        return format_html("<select{}>{}</select>", flatatt(all_attrs), options)
+
+
+class Choices:
+    """What selects offer in a workspace: asked for once for all the forms of a page, and only where one does."""
+
+    def __init__(self, workspace: Workspace) -> None:
+        self.workspace = workspace
+
+    @cached_property
+    def types(self) -> list[tuple[UUID, str]]:
+        return list(choosable_activity_types(self.workspace).values_list("id", "name"))
+
+    @cached_property
+    def people(self) -> list[tuple[UUID, str]]:
+        """The members' user ids, with their names."""
+        members = members_of(self.workspace).order_by("user__name", "user__email")
+        found = members.values_list("user_id", "user__name", "user__email")
+        return [(id, name or email) for id, name, email in found]
 
 
 class DurationField(forms.CharField):
@@ -50,9 +88,9 @@ class TimeLogForm(forms.Form):
     )
     spent_date = forms.DateField(label="Date", widget=DateInput())
     seconds = DurationField(label="Duration")
-    activity_type = forms.ChoiceField(label="Activity type", required=False)
-    billable = forms.ChoiceField(label="Billable", required=False)
-    owner = forms.ChoiceField(label="Person")
+    activity_type = forms.ChoiceField(label="Activity type", required=False, widget=Select)
+    billable = forms.ChoiceField(label="Billable", required=False, widget=Select)
+    owner = forms.ChoiceField(label="Person", widget=Select)
     notes = forms.CharField(
         required=False, strip=True, widget=forms.Textarea(attrs={"rows": 1}), max_length=100_000
     )
@@ -60,28 +98,31 @@ class TimeLogForm(forms.Form):
     activity_type.mark_optional = billable.mark_optional = False  # type: ignore[attr-defined]  # their first choice says it
 
     def __init__(
-        self, data: Any = None, *, workspace: Workspace, by: Membership, log: TimeLog | None = None
+        self,
+        data: Any = None,
+        *,
+        workspace: Workspace,
+        by: Membership,
+        log: TimeLog | None = None,
+        choices: Choices | None = None,
     ) -> None:
+        choices = choices or Choices(workspace)
         self.workspace, self.by, self.log = workspace, by, log
         super().__init__(data, initial=self._initial(), auto_id=f"id_{log.id.hex}_%s" if log else "id_log_%s")
         if log is not None:  # the row is another one now: who edits by keyboard goes on in it
             self.fields["place"].widget.attrs["autofocus"] = True
-        self.types = {str(one.id): one for one in choosable_activity_types(workspace)}
-        self._choose("activity_type", [("", "None"), *((id, one.name) for id, one in self.types.items())])
+        self._choose("activity_type", [("", "None"), *choices.types])
         first = [] if log else [("", "As the activity type")]
         self._choose("billable", [*first, *YES_NO])
         if by.can_manage:
-            people = {
-                one.user_id: one.user for one in members_of(workspace).order_by("user__name", "user__email")
-            }
+            people = dict(choices.people)
             if log is not None:  # somebody who has left keeps their time
-                people.setdefault(log.owner_id, log.owner)
-            self.people: dict[str, User] = {str(id): user for id, user in people.items()}
-            self._choose("owner", [(id, str(user)) for id, user in self.people.items()])
+                people.setdefault(log.owner_id, str(log.owner))
+            self._choose("owner", list(people.items()))
         else:
             del self.fields["owner"]
 
-    def _choose(self, name: str, choices: list[tuple[str, str]]) -> None:
+    def _choose(self, name: str, choices: list[tuple[Any, str]]) -> None:
         field = self.fields[name]
         assert isinstance(field, forms.ChoiceField)  # for types
         field.choices = choices
@@ -111,7 +152,17 @@ class TimeLogForm(forms.Form):
             raise forms.ValidationError(str(error)) from error
 
     def clean_activity_type(self) -> ActivityType | None:
-        return self.types.get(self.cleaned_data["activity_type"])
+        chosen = self.cleaned_data["activity_type"]
+        return choosable_activity_types(self.workspace).filter(id=chosen).first() if chosen else None
+
+    def clean_owner(self) -> User:
+        chosen = self.cleaned_data["owner"]
+        if self.log is not None and chosen == str(self.log.owner_id):
+            return self.log.owner
+        member = members_of(self.workspace).filter(user_id=chosen).first()
+        if member is None:
+            raise forms.ValidationError("This person has just left the workspace.")
+        return member.user
 
     def values(self) -> dict[str, Any]:
         """What to record, or to revise: what was left alone is not among it, so that it stays as it is by now."""
@@ -122,7 +173,7 @@ class TimeLogForm(forms.Form):
         if cleaned["billable"] and "billable" in self.changed_data:
             values["billable"] = cleaned["billable"] == "true"
         if "owner" in self.fields and (self.log is None or "owner" in self.changed_data):
-            values["owner"] = self.people[cleaned["owner"]]
+            values["owner"] = cleaned["owner"]
         return values
 
 
@@ -136,10 +187,10 @@ class FilterForm(forms.Form):
     owner = forms.UUIDField(label="Person", required=False)
     from_ = forms.DateField(label="From", required=False, widget=DateInput())
     to = forms.DateField(label="To", required=False, widget=DateInput())
-    billable = forms.ChoiceField(required=False, choices=[("", "All"), *YES_NO])
-    source = forms.ChoiceField(required=False, choices=[("", "All"), *Source.choices])
+    billable = forms.ChoiceField(required=False, choices=[("", "All"), *YES_NO], widget=Select)
+    source = forms.ChoiceField(required=False, choices=[("", "All"), *Source.choices], widget=Select)
 
-    def __init__(self, data: Any, *, workspace: Workspace) -> None:
+    def __init__(self, data: Any, *, workspace: Workspace, choices: Choices | None = None) -> None:
         super().__init__(data, prefix=None, auto_id="id_filter_%s")
         self.fields["from"] = self.fields.pop("from_")
         self.order_fields(
@@ -149,12 +200,12 @@ class FilterForm(forms.Form):
         for field in self.fields.values():
             field.mark_optional = False  # type: ignore[attr-defined]  # filters all are
         self.full_clean()
-        for name, choices in self._choices().items():
-            self.fields[name].widget = forms.Select(choices=[("", "All"), *choices])
+        for name, offered in self._choices(choices or Choices(workspace)).items():
+            self.fields[name].widget = Select(choices=[("", "All"), *offered])
         if not self.cleaned_data.get("client"):
             del self.fields["project"]
 
-    def _choices(self) -> dict[str, list[tuple[Any, str]]]:
+    def _choices(self, choices: Choices) -> dict[str, list[tuple[Any, str]]]:
         """What the selects offer. Projects are those of the chosen client: all would be too many to choose from."""
         chosen = self.cleaned_data.get("client")
         clients = choosable_clients(self.workspace).values_list("id", "name")
@@ -163,13 +214,11 @@ class FilterForm(forms.Form):
                 clients_of(self.workspace).filter(id=chosen).values_list("id", "name")
             ).order_by("name")
         projects = projects_of(self.workspace).order_by("name", "id")
-        types = choosable_activity_types(self.workspace)
-        members = members_of(self.workspace).order_by("user__name", "user__email")
         return {
             "client": list(clients),
             "project": list(projects.filter(client_id=chosen).values_list("id", "name")) if chosen else [],
-            "activity_type": list(types.values_list("id", "name")),
-            "owner": [(one.user_id, str(one.user)) for one in members],
+            "activity_type": choices.types,
+            "owner": choices.people,
         }
 
     @property

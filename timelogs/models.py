@@ -12,7 +12,7 @@ from django.utils import timezone
 from accounts.audit import audited
 from accounts.tenancy import TenantChild, TenantForeignKey, TenantModel
 from clients.models import Client, Project
-from timelogs.money import cents
+from timelogs.money import amount_of
 
 
 @audited("activity_type", "name", "hourly_rate", "billable")
@@ -175,7 +175,7 @@ class TimeLog(TenantChild):
     @property
     def amount(self) -> Decimal:
         """What this log alone comes to, rounded half-up to cents; nothing where it is not billable."""
-        return cents(self.hourly_rate * self.seconds / 3600) if self.billable else Decimal("0.00")
+        return amount_of(self.seconds, self.hourly_rate) if self.billable else Decimal("0.00")
 
 
 class MonthTotal(TenantChild):

@@ -21,3 +21,8 @@ def hours_of(seconds: int) -> Decimal:
 def seconds_of(hours: Decimal) -> int:
     """Hours as whole seconds, rounded half-up; exact for hundredths of an hour."""
     return int((hours * SECONDS_PER_HOUR).quantize(Decimal(1), rounding=ROUND_HALF_UP))
+
+
+def amount_of(seconds: int, hourly_rate: Decimal) -> Decimal:
+    """What billable time at a rate comes to, rounded half-up to cents."""
+    return cents(hourly_rate * seconds / SECONDS_PER_HOUR)

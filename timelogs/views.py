@@ -34,13 +34,14 @@ from accounts.templatetags.ui import duration_text
 from clients.models import Client
 from clients.selectors import clients_of
 from timelogs import services
-from timelogs.forms import ActivityTypeForm, FilterForm, TimeLogForm, WorkItemForm
+from timelogs.forms import ActivityTypeForm, Choices, FilterForm, TimeLogForm, WorkItemForm
 from timelogs.models import ActivityType, TimeLog, WorkItem
 from timelogs.places import places_of
 from timelogs.selectors import (
     activity_types_of,
     choosable_activity_types,
     narrowed,
+    rows_of,
     time_logs_of,
     totals_of,
     work_items_of,
@@ -59,7 +60,8 @@ def time_logs(request: WorkspaceRequest) -> HttpResponse:
     """The list with its filters in the address; for htmx its totals alone (#totals) or the list (#list)."""
     tenancy = request.tenancy
     workspace = tenancy.workspace
-    filters = FilterForm(request.GET, workspace=workspace)
+    choices = Choices(workspace)
+    filters = FilterForm(request.GET, workspace=workspace, choices=choices)
     logs = narrowed(time_logs_of(workspace), filters.conditions())
     context: dict[str, Any] = {
         "filters": filters,
@@ -68,13 +70,13 @@ def time_logs(request: WorkspaceRequest) -> HttpResponse:
     }
     if request.htmx.target == "totals":
         return render(request, "timelogs/_totals.html", context)
-    page = keyset.page(logs, order=NEWEST, cursor=request.GET.get("cursor"), size=LOGS)
+    page = keyset.page(rows_of(logs), order=NEWEST, cursor=request.GET.get("cursor"), size=LOGS)
     context |= {"page": page, "spans": _spans(workspace.today())}
     if request.htmx.target == "list":
         response = render(request, "timelogs/_list.html", context | {"piece": True})
         kept = [(name, value) for name, value in request.GET.items() if value]
         return push_url(response, request.path + ("?" + urlencode(kept) if kept else ""))
-    context["form"] = TimeLogForm(workspace=workspace, by=tenancy.membership)
+    context["form"] = TimeLogForm(workspace=workspace, by=tenancy.membership, choices=choices)
     return render(request, "timelogs/time_logs.html", context)
 
 
@@ -181,7 +183,8 @@ def _log(request: WorkspaceRequest, id: UUID) -> TimeLog:
 
 
 def _row(request: WorkspaceRequest, log: TimeLog) -> HttpResponse:
-    return _in_place(render(request, "timelogs/_row.html", {"log": log, "focus": True}))
+    rows = rows_of(TimeLog.objects.filter(workspace=request.tenancy.workspace, id=log.id))
+    return _in_place(render(request, "timelogs/_row.html", {"rows": rows}))
 
 
 def _in_place(response: HttpResponse) -> HttpResponse:

@@ -1,0 +1,80 @@
+"""The rows of the list of time. Written here, as what a template takes for fifty of them is most of the page's price.
+
+Everything that a person or Harvest may have written goes through `escape`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from html import escape
+from typing import Any
+from uuid import UUID
+
+from django import template
+from django.urls import reverse
+from django.utils.safestring import SafeString
+from django.utils.text import Truncator
+
+from accounts.middleware import Tenancy
+from accounts.templatetags.ui import day, duration, icon, money
+from timelogs.models import Source, SyncState
+from timelogs.money import amount_of
+
+register = template.Library()
+
+MOST_NOTES = 140
+TROUBLE = {SyncState.HELD, SyncState.CONFLICT, SyncState.DIFFERS}
+SOME_ID = UUID(int=0)
+
+
+@register.simple_tag(takes_context=True)
+def time_rows(
+    context: Mapping[str, Any], rows: Iterable[Mapping[str, Any]], *, focus: bool = False
+) -> SafeString:
+    """Table rows of what `selectors.rows_of` gives. focus: the way to edit the first takes the keyboard's focus."""
+    tenancy: Tenancy = context["tenancy"]
+    edit = reverse("time-log-edit", args=[SOME_ID])
+    delete = reverse("time-log-delete", args=[SOME_ID])
+    settled = f'<span class="badge" title="On an issued statement">{icon("lock", "small")} Settled</span>'
+
+    def tools(row: Mapping[str, Any]) -> str:
+        if row["settled_at"]:
+            return settled
+        said = ""
+        if row["sync_state"] in TROUBLE:
+            label, detail = SyncState(row["sync_state"]).label, escape(row["sync_detail"])
+            said = f'<span class="badge warn" title="{detail}">{label}</span>'
+        if tenancy.membership.can_manage or row["owner_id"] == tenancy.user.id:
+            id = str(row["id"])
+            said += (
+                f'<a href="{edit.replace(str(SOME_ID), id)}"{" autofocus" if focus else ""}>Edit</a>'
+                f'<button form="rows" formaction="{delete.replace(str(SOME_ID), id)}">Delete</button>'
+            )
+        return said
+
+    def written(row: Mapping[str, Any]) -> str:
+        key, project, notes = row["work_item__key"], row["project__name"], row["notes"]
+        place: str = escape(row["client__name"])
+        if project is not None:
+            place += f" / {escape(project)}"
+        if key is not None:
+            place = f'<span class="code">{escape(key)}</span> {place}'
+        if len(notes) > MOST_NOTES:
+            notes = Truncator(notes).chars(MOST_NOTES)
+        if notes:
+            place += f'<span class="under">{escape(notes)}</span>'
+        person: str = escape(row["owner__name"] or row["owner__email"])
+        if row["source"] == Source.HARVEST:
+            person += ", Harvest"
+        if row["billable"]:
+            amount = money(amount_of(row["seconds"], row["hourly_rate"]), tenancy.workspace.currency)
+        else:
+            amount = SafeString('<span class="muted small">not billable</span>')
+        return (
+            f'<tr><td class="lead">{day(row["spent_date"])}</td><td class="full main wrap">{place}</td>'
+            f'<td class="wrap">{escape(row["activity_type__name"] or "")}<span class="under">{person}</span></td>'
+            f'<td class="number lead-number">{duration(row["seconds"])}</td><td class="number">{amount}</td>'
+            f'<td class="tools">{tools(row)}</td></tr>'
+        )
+
+    return SafeString("".join(map(written, rows)))
