@@ -21,18 +21,34 @@ from accounts.tenancy import TenantModel, tenant_scope
 
 _numbers = count(1)
 
-# What a table's own constraints ask of its rows beyond their columns' kinds. A model that is refused needs a line here.
 NOW = timezone.now()
+
+
+def _settled(canary: str) -> dict[str, Any]:
+    """A log as an adjustment holds it."""
+    return {
+        "spent_date": "2026-06-01", "seconds": 60, "notes": canary, "billable": True, "hourly_rate": "10.00",
+        "client": {"id": "1", "name": canary}, "project": None, "activity_type": None, "owner": None,
+    }  # fmt: skip
+
+
+# What a table's own constraints, or those who read it, ask of its rows beyond their columns' kinds: a value, or a
+# function of the mark. A model whose row is refused needs a line here.
 SPECIAL: dict[str, dict[str, Any]] = {
-    "accounts.Membership": {"role": "member"},
     "accounts.DataExport": {"state": "ready"},
+    "accounts.Membership": {"role": "member"},
+    "harvest.HarvestItem": {"harvest_id": "5001", "parent_id": ""},
+    "inbound.Adjustment": {"before": _settled, "after": _settled, "parts": []},
     "inbound.TimeProposal": {"status": "pending", "time_log": None},
-    "integrations.Connection": {"status": "connected", "provider": "harvest"},
-    "settlement.Budget": {"period": "monthly", "rollover_cap": None},
+    "integrations.Connection": {
+        "status": "connected", "provider": "harvest", "account_id": "880123", "remote_user_id": "1",
+        "default_task": "", "remote_role": "administrator", "catalogue_read_at": NOW, "connected_at": NOW,
+    },
+    "integrations.SyncRun": {"state": "succeeded", "finished_at": NOW, "account_id": "880123", "attention": None},
+    "settlement.Budget": {"period": "monthly", "rollover_cap": None, "alert_at": [80, 100]},
     "settlement.Statement": {"frozen": None, "number": None},
     "settlement.StatementEntry": {"kind": "time", "adjustment": None},
-    "integrations.SyncRun": {"state": "succeeded", "finished_at": NOW},
-}
+}  # fmt: skip
 
 
 def fill(person: Membership, canary: str) -> dict[type[TenantModel], UUID]:
@@ -51,7 +67,8 @@ def _make(
     values: dict[str, Any] = {}
     for field in model._meta.local_concrete_fields:
         if field.name in special:
-            values[field.name] = special[field.name]
+            given = special[field.name]
+            values[field.name] = given(canary) if callable(given) else given
         elif field.primary_key:
             continue
         elif field.name == "workspace":
