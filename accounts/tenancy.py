@@ -8,7 +8,7 @@ Vocabulary
 - A *scope* (`tenant_scope`) is a transaction in which that setting names one workspace. It ends with the
   transaction, so a connection given back to the pool carries none.
 - A *span* is one of the few narrow reads across workspaces, each named here and granted, for SELECT only, by a policy
-  of its own on the tables that need it: signing in, looking an API key up, finding work to sweep.
+  of its own on the tables that need it: signing in, looking an API key or a client's link up, finding work to sweep.
 
 How a model becomes a tenant table: inherit `TenantModel`, use `TenantForeignKey` for references to other tenant
 tables, and put `ProtectTenant("ModelName")` into the migration that creates it. A test walks the model registry and
@@ -31,7 +31,10 @@ from accounts.ids import uuid7
 
 # Span name -> the setting that opens it. The value is what the policy compares with.
 SPAN_USER = "timebridge.user"  # a signed-in person's own memberships, and the workspaces of those
-SPAN_API_KEY = "timebridge.api_key"  # the one API key with this prefix (the function of migration 0005 opens it)
+SPAN_API_KEY = (
+    "timebridge.api_key"  # the one API key with this prefix (the function of migration 0005 opens it)
+)
+SPAN_CLIENT_LINK = "timebridge.client_link"  # the one client link whose token has this SHA-256
 SPAN_SWEEP = "timebridge.sweep"  # what is due, over all workspaces: connections and runs, read only
 
 
@@ -80,7 +83,7 @@ def tenant_scope(workspace_id: UUID) -> Iterator[None]:
 @contextmanager
 def span(name: str, value: str) -> Iterator[None]:
     """Run the block in one transaction with a named exception to the scope (see the `SPAN_` constants)."""
-    if name not in (SPAN_USER, SPAN_API_KEY, SPAN_SWEEP):
+    if name not in (SPAN_USER, SPAN_API_KEY, SPAN_CLIENT_LINK, SPAN_SWEEP):
         raise ValueError(f"Unknown span: {name}")
     with _local_setting(name, value):
         yield

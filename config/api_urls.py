@@ -13,6 +13,7 @@ from clients.api import ClientViewSet, ContactViewSet, ProjectViewSet
 from inbound.api import AdjustmentViewSet, ProposalViewSet
 from integrations.api import IntegrationsView
 from settlement.api_budgets import BudgetViewSet
+from settlement.api_links import ClientLinkViewSet
 from settlement.api_statements import StatementViewSet
 from timelogs.api import ActivityTypeViewSet, TimeLogViewSet, WorkItemViewSet
 
@@ -30,6 +31,7 @@ router.register("audit", AuditViewSet, "audit")
 router.register("exports", ExportViewSet, "export")
 router.register("inbound/proposals", ProposalViewSet, "proposal")
 router.register("inbound/adjustments", AdjustmentViewSet, "adjustment")
+router.register("client-links", ClientLinkViewSet, "client-link")
 router.register("budgets", BudgetViewSet, "budget")
 router.register("settlement/statements", StatementViewSet, "statement")
 

@@ -1,6 +1,7 @@
 """The tables of settlement: budgets in `budgets`, statements in `statements`."""
 
 from settlement.models.budgets import Budget, BudgetAlert, BudgetPeriod, BudgetUnit, Rollover
+from settlement.models.links import ClientLink
 from settlement.models.statements import (
     EntryKind,
     Statement,
@@ -14,6 +15,7 @@ __all__ = [
     "BudgetAlert",
     "BudgetPeriod",
     "BudgetUnit",
+    "ClientLink",
     "EntryKind",
     "Rollover",
     "Statement",

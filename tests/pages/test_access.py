@@ -15,6 +15,7 @@ from accounts.tenancy import tenant_scope
 from accounts.urls import urlpatterns as accounts_urls
 from clients.urls import urlpatterns as clients_urls
 from inbound.urls import urlpatterns as inbound_urls
+from settlement.links import make_link
 from tests.factories import (
     make_activity_type,
     make_adjustment,
@@ -87,6 +88,8 @@ SPOTS = [
     Spot("inbound-adjustment-accept", ("adjustment",), MANAGERS, post=True),
     Spot("inbound-adjustment-dismiss", ("adjustment",), MANAGERS, post=True),
     Spot("inbound-adjustment-restore", ("adjustment",), MANAGERS, post=True),
+    Spot("client-links", ("client",)),
+    Spot("client-link-revoke", ("client", "client_link"), MANAGERS, post=True),
     Spot("notices"),
     Spot("notices-read", post=True),
     Spot("notice-read", ("notice",), post=True),
@@ -127,6 +130,7 @@ def ids(admin: Membership) -> dict[str, object]:
         from accounts.models import ApiKey
 
         key = ApiKey.objects.get()
+        link, _ = make_link(by=admin, client=client)
         tell(workspace=workspace, people=[admin.user], incident="it", title="It", text="It happened.")
         notice = notices_of(workspace, admin.user).get()
         export = DataExport.objects.create(
@@ -140,6 +144,7 @@ def ids(admin: Membership) -> dict[str, object]:
         "type": make_activity_type(workspace).id,
         "proposal": make_proposal(admin, client).id,
         "adjustment": make_adjustment(make_time_log(admin, client)).id,
+        "client_link": link.id,
         "log": log.id,
         "membership": make_member(workspace, Role.MEMBER).id,
         "key": key.id,

@@ -15,6 +15,7 @@ from accounts.models import ApiKey, Membership, User
 from accounts.tenancy import tenant_scope
 from clients.models import Client, Contact, Project
 from inbound.models import TimeProposal
+from settlement.links import make_link
 from tests.factories import make_adjustment, make_client, make_project, make_time_log, make_work_item
 from tests.rest.client import Api
 from timelogs.models import ActivityType, TimeLog, WorkItem
@@ -222,6 +223,11 @@ def _adjustments(admin: Membership, count: int) -> None:
         make_adjustment(make_time_log(admin, client))
 
 
+def _links(admin: Membership, count: int) -> None:
+    for client in _clients(admin, count):
+        make_link(by=admin, client=client)
+
+
 LISTS: dict[str, Callable[[Membership, int], Any]] = {
     "members/": _people,
     "api-keys/": _keys,
@@ -233,6 +239,7 @@ LISTS: dict[str, Callable[[Membership, int], Any]] = {
     "time-logs/": _logs,
     "inbound/proposals/": _proposals,
     "inbound/adjustments/": _adjustments,
+    "client-links/": _links,
 }
 
 

@@ -12,6 +12,7 @@ from django.db import transaction
 from accounts.models import ApiKey, Membership
 from accounts.rest.docs import document
 from accounts.tenancy import tenant_scope
+from settlement.links import make_link
 from tests.factories import (
     make_activity_type,
     make_adjustment,
@@ -33,7 +34,7 @@ pytestmark = pytest.mark.django_db
 # The apps whose operations stand here; a new one of theirs that is missing fails the last test.
 PREFIXES = (
     "me", "workspace", "members", "api-keys", "clients", "contacts", "projects", "activity-types", "work-items",
-    "time-logs", "inbound", "settlement",
+    "time-logs", "inbound", "client-links", "settlement",
 )  # fmt: skip
 
 Ids = dict[str, str]
@@ -119,6 +120,9 @@ CASES = [
     Case("DELETE", "time-logs/{members_log}/", 204, 204, 204, 404),
     Case("POST", "time-logs/{admins_deleted_log}/restore/", 403, 200, 200, 404),
     Case("POST", "time-logs/{members_deleted_log}/restore/", 200, 200, 200, 404),
+    *read("client-links"),
+    Case("POST", "client-links/", 403, 201, 201, 400, lambda ids: {"client": ids["client"]}),
+    Case("DELETE", "client-links/{client-links}/", 403, 204, 204, 404),
     Case("GET", "inbound/proposals/", 200, 200, 200, 200),
     Case("GET", "inbound/proposals/{proposal}/", 200, 200, 200, 404),
     Case(
@@ -164,6 +168,7 @@ def ids(admin: Membership, member: Membership) -> Ids:
     with tenant_scope(workspace.id):
         for log in deleted:
             delete_time_log(log=log, by=admin)
+        link, _ = make_link(by=admin, client=client)
         keys = {key.prefix: key.id for key in ApiKey.objects.all()}
     billed, drafted = make_client(workspace), make_client(workspace)
     for one in (billed, drafted):
@@ -183,6 +188,7 @@ def ids(admin: Membership, member: Membership) -> Ids:
         "members_log": make_time_log(member, client).id,
         "admins_deleted_log": deleted[0].id,
         "members_deleted_log": deleted[1].id,
+        "client-links": link.id,
         "adjustment": make_adjustment(make_time_log(admin, client)).id,
         "proposal": make_proposal(admin, client).id,
         "statement": statement.id,

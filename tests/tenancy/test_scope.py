@@ -14,6 +14,7 @@ from accounts.ids import uuid7
 from accounts.models import ApiKey, Membership, Workspace
 from accounts.tenancy import (
     SPAN_API_KEY,
+    SPAN_CLIENT_LINK,
     SPAN_SWEEP,
     SPAN_USER,
     ScopeError,
@@ -24,6 +25,8 @@ from accounts.tenancy import (
 )
 from clients.models import Client, Project
 from integrations.models import Connection, RunKind, SyncRun
+from settlement.links import make_link
+from settlement.models import ClientLink
 from tests.factories import make_client, make_key, make_member, make_project, make_time_log, make_workspace
 from timelogs.models import TimeLog
 
@@ -182,6 +185,19 @@ def test_api_key_span_sees_the_one_key(admin: Membership) -> None:
 
 
 @pytest.mark.usefixtures("filled")
+def test_client_link_span_sees_the_one_link(admin: Membership, stranger: Membership) -> None:
+    for person in (admin, stranger):
+        with tenant_scope(person.workspace_id):
+            link, _ = make_link(by=person, client=Client.objects.get())
+    with span(SPAN_CLIENT_LINK, link.token_hash):
+        assert counts() == {"settlement.ClientLink": 1}
+        assert ClientLink.objects.get() == link
+        assert ClientLink.objects.update(show_notes=True) == 0
+    with span(SPAN_CLIENT_LINK, "0" * 64):
+        assert counts() == {}
+
+
+@pytest.mark.usefixtures("filled")
 def test_sweep_span_sees_connections_runs_and_whose_they_are(stranger: Membership) -> None:
     with span(SPAN_SWEEP, "on"):
         seen = counts()
@@ -219,6 +235,6 @@ def test_connection_given_back_carries_no_scope(fails: bool) -> None:
     assert not connection.in_atomic_block
     assert counts() == {}
     with connection.cursor() as cursor:
-        for setting in ("timebridge.workspace", SPAN_USER, SPAN_API_KEY, SPAN_SWEEP):
+        for setting in ("timebridge.workspace", SPAN_USER, SPAN_API_KEY, SPAN_CLIENT_LINK, SPAN_SWEEP):
             cursor.execute("SELECT coalesce(current_setting(%s, true), '')", [setting])
             assert cursor.fetchone() == ("",), setting

@@ -66,7 +66,7 @@ def test_further_policies_only_read() -> None:
     )
     assert {cmd for _, _, cmd, _ in found} == {"SELECT"}
     for table, name, _, condition in found:
-        settings = ("timebridge.user", "timebridge.api_key", "timebridge.sweep")
+        settings = ("timebridge.user", "timebridge.api_key", "timebridge.client_link", "timebridge.sweep")
         assert any(setting in str(condition) for setting in settings), f"{table}: {name}"
 
 

@@ -1,0 +1,11 @@
+"""Addresses of client links."""
+
+from django.urls import path
+
+from settlement import link_views
+
+urlpatterns = [
+    path("clients/<uuid:client_id>/links/", link_views.client_links, name="client-links"),
+    path("clients/<uuid:client_id>/links/<uuid:id>/revoke/", link_views.revoke, name="client-link-revoke"),
+    path("shared/<str:token>/", link_views.shared, name="shared"),
+]
