@@ -1,4 +1,4 @@
-"""The tables of settlement: budgets in `budgets`, statements in `statements`."""
+"""The tables of settlement: budgets in `budgets`, statements in `statements`, what a client may see in `links`."""
 
 from settlement.models.budgets import Budget, BudgetAlert, BudgetPeriod, BudgetUnit, Rollover
 from settlement.models.links import ClientLink
