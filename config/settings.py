@@ -134,6 +134,10 @@ CELERY_BEAT_SCHEDULE = {
     "harvest-nightly": {"task": "harvest.tasks.harvest_nightly", "schedule": crontab(minute="0", hour="2")},
     # It carries the night on, and makes one up that beat was away for.
     "sweep-nights": {"task": "harvest.tasks.harvest_nightly", "schedule": 10.0, "options": {"expires": 10}},
+    # Connections that go both ways, each when it is due.
+    "read-changes": {"task": "harvest.tasks.read_changes", "schedule": 10.0, "options": {"expires": 10}},
+    # What no worker was told of in time, and what was put off.
+    "sweep-pushes": {"task": "harvest.tasks.sweep_pushes", "schedule": 3.0, "options": {"expires": 3}},
     "sweep-data": {"task": "accounts.tasks.sweep", "schedule": 60.0, "options": {"expires": 60}},
     # Budgets whose time has changed; once a day all of them, for periods that begin with time logged ahead.
     "sweep-budgets": {"task": "settlement.tasks.sweep_budgets", "schedule": 5.0, "options": {"expires": 5}},

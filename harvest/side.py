@@ -263,14 +263,9 @@ class HarvestSide:
             payload = self._patch(entry_id, changes)
         except HarvestRefused as refused:
             moved = changes.keys() & {"project_id", "task_id"}
-            lacking = (
-                self.places.lacks(project, task, user) if moved and refused.reason == "not_assigned" else ""
-            )
-            if not lacking:
+            if not moved or refused.reason != "not_assigned":
                 raise
-            if not self.places.is_general(project):
-                raise _not_assigned(lacking, project, task, user) from None
-            self.places.assign(project, task, user)
+            self._see_to_assignments(Target(project, task, user), refused)
             payload = self._patch(entry_id, changes)
         return self.put_right(payload, fields) if Field.DURATION in fields else payload
 

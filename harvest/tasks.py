@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from datetime import timedelta
 from uuid import UUID
 
 from celery import shared_task
+from django.core.cache import cache
 
 # A queued run that no worker picked up for this long was lost on its way: the broker was away, or emptied.
 LOST_AFTER = timedelta(seconds=15)
@@ -53,3 +55,28 @@ def harvest_nightly() -> None:
     from harvest.night import sweep_nights
 
     sweep_nights()
+
+
+@shared_task(name="harvest.tasks.push_changes")
+def push_changes(workspace_id: str) -> None:
+    """Send what is due in one workspace; come back by itself while there is more. Delivered twice it does no harm."""
+    from harvest.pushing import drain
+
+    again = drain(workspace_id=UUID(workspace_id))
+    if again is None:
+        return
+    # Of all that have to wait for the same limit one comes back, to the moment.
+    if again > 0 and not cache.add(f"harvest.push.again:{workspace_id}", 1, timeout=math.ceil(again)):
+        return
+    push_changes.apply_async((workspace_id,), countdown=again)
+
+
+@shared_task(name="harvest.tasks.sweep_pushes")
+def sweep_pushes() -> None:
+    """Have changes sent that no task took up, or that a dead worker left; say of those that must wait why they do."""
+    from harvest.pushing import explain_waiting
+    from integrations.outgoing import due_workspaces
+
+    for workspace_id in due_workspaces():
+        push_changes.apply_async((str(workspace_id),), expires=10)
+    explain_waiting()

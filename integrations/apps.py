@@ -7,4 +7,4 @@ class IntegrationsConfig(AppConfig):
     name = "integrations"
 
     def ready(self) -> None:
-        from integrations import receivers  # noqa: F401  (registers them)
+        from integrations import outgoing, receivers  # noqa: F401  (registers them)

@@ -101,18 +101,20 @@ class Workers:
 
     def _environment(self) -> dict[str, str]:
         database = urlsplit(os.environ["DATABASE_URL"])._replace(path="/" + connection.settings_dict["NAME"])
-        names = ("HARVEST_API_URL", "HARVEST_ID_URL", "HARVEST_RUN_LEASE_SECONDS")
+        names = ("HARVEST_API_URL", "HARVEST_ID_URL", "HARVEST_RUN_LEASE_SECONDS", "HARVEST_PROCESSES")
         return {
             "DATABASE_URL": database.geturl(),
             "REDIS_URL": self.broker.url,
+            "HARVEST_RATE_LIMIT": "1" if self._settings.HARVEST_RATE_LIMIT else "0",
             **{name: str(getattr(self._settings, name)) for name in names},
         }
 
     def sweep(self) -> None:
         """Send what beat sends every few seconds."""
-        from harvest.tasks import sweep_runs
+        from harvest.tasks import sweep_pushes, sweep_runs
 
         sweep_runs.delay()
+        sweep_pushes.delay()
 
     def wait_for(
         self, look: Callable[[], Found], *, seconds: float = 60.0, every: float = 0.1, sweeping: bool = False
@@ -135,6 +137,7 @@ class Workers:
         """Empty Redis: every message is lost."""
         with redis.Redis.from_url(self.broker.url) as client:
             client.flushall()
+        self.broker.say_when_it_began()
 
     def messages(self) -> str:
         """Everything that waits in Redis, as text."""
