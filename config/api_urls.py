@@ -18,6 +18,7 @@ from settlement.api_statements import StatementViewSet
 from timelogs.api import ActivityTypeViewSet, TimeLogViewSet, WorkItemViewSet
 
 router = SimpleRouter()
+router.register("time-logs", TimeLogViewSet, "time-log")  # first, as what is asked for most
 router.register("members", MemberViewSet, "member")
 router.register("api-keys", ApiKeyViewSet, "api-key")
 router.register("clients", ClientViewSet, "client")
@@ -25,7 +26,6 @@ router.register("contacts", ContactViewSet, "contact")
 router.register("projects", ProjectViewSet, "project")
 router.register("activity-types", ActivityTypeViewSet, "activity-type")
 router.register("work-items", WorkItemViewSet, "work-item")
-router.register("time-logs", TimeLogViewSet, "time-log")
 router.register("notices", NoticeViewSet, "notice")
 router.register("audit", AuditViewSet, "audit")
 router.register("exports", ExportViewSet, "export")

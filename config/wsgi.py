@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Mapping
 from typing import Any
 
 import django
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
+from django.urls import get_resolver
 from django.utils.http import parse_header_parameters
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
@@ -26,3 +28,7 @@ class Utf8Handler(WSGIHandler):
 
 django.setup(set_prefix=False)
 application = Utf8Handler()
+get_resolver().url_patterns  # noqa: B018 - loads every view, before the first request
+# What is there by now stays: the garbage collector need not walk over it again and again, amid answers.
+gc.collect()
+gc.freeze()

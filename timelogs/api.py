@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from django.db.models import Func, QuerySet, TextField
@@ -232,5 +231,11 @@ class TimeLogViewSet(CollectionViewSet[TimeLog]):
         """Totals of the logs that the filters leave."""
         totals = totals_of(self.narrowed(self.get_queryset()))
         return Response(
-            {**asdict(totals), "hours": str(hours_of(totals.seconds)), "amount": str(totals.amount)}
+            {
+                "count": totals.count,
+                "seconds": totals.seconds,
+                "hours": str(hours_of(totals.seconds)),
+                "billable_seconds": totals.billable_seconds,
+                "amount": str(totals.amount),
+            }
         )

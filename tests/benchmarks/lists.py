@@ -3,9 +3,11 @@
 .venv/bin/python -m tests.benchmarks.lists [LOGS [WORKSPACES]]
 
 All by turns, the best of many rounds of each: whatever else the machine does falls on all. Bare SQL is one statement
-written by hand, in an open transaction, its rows fetched into Python; the product's answer begins with an API key, or a
-session, and ends with bytes. What any answer costs is that of `me/`, which reads nothing more: the second ratio leaves
-it out. Then the queries of an answer, and its plans, where a sequential scan of the time logs is called out.
+written by hand, in an open transaction, its rows fetched into Python; the product is asked as a web server asks it
+(`config.wsgi`): its answer begins with an API key, or a session, and ends with bytes. What any answer costs is that of
+`me/`, which reads nothing more: the second ratio leaves it out. CPU is the processor time that the answer takes in
+Python, without PostgreSQL's. Then the queries of an answer, and its plans, where a sequential scan of the time logs is
+called out.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from urllib.parse import urlsplit
+from wsgiref.util import setup_testing_defaults
 
 from tests.benchmarks.setting import servers
 
@@ -101,10 +105,36 @@ def cases(client: Any, admin: Any, *, deep: int) -> Iterator[Case]:
     yield Case("the page: list", "/time-logs/", limit=51)
 
 
-def timed(work: Callable[[], Any]) -> float:
-    began = time.perf_counter()
+def served(**headers: str) -> Callable[[str], bytes]:
+    """Asks the product for an address as a web server does: a WSGI environment in, the answer's bytes out."""
+    from config.wsgi import application
+
+    given = {f"HTTP_{name.upper()}": value for name, value in headers.items()}
+
+    def get(url: str) -> bytes:
+        parts = urlsplit(url)
+        environ: dict[str, Any] = {"PATH_INFO": parts.path, "QUERY_STRING": parts.query, **given}
+        setup_testing_defaults(environ)
+        statuses: list[str] = []
+
+        def start(status: str, fields: Any, error: Any = None, /) -> Callable[[bytes], object]:
+            statuses.append(status)
+            return bytes
+
+        answer = application(environ, start)
+        body = b"".join(answer)
+        answer.close()
+        assert statuses == ["200 OK"], (statuses, body[:300])
+        return body
+
+    return get
+
+
+def timed(work: Callable[[], Any]) -> tuple[float, float]:
+    """Seconds of the clock, and of this process's processor."""
+    began, began_cpu = time.perf_counter(), time.process_time()
     work()
-    return time.perf_counter() - began
+    return time.perf_counter() - began, time.process_time() - began_cpu
 
 
 def statements(ask: Callable[[], Any]) -> list[str]:
@@ -150,16 +180,22 @@ def reads_logs(sql: str) -> bool:
     return 'FROM "timelogs_timelog"' in sql
 
 
-def measure(api: Any, browser: Any, admin: Any, *, deep: int) -> None:
+def measure(api: Any, browser: Any, admin: Any, *, key: str, session: str, deep: int) -> None:
+    from django.conf import settings
     from django.db import connection
 
     from accounts.tenancy import tenant_scope
 
-    shortest = partial(api.get, "/api/v1/me/")
-    print(f"{'':20}{'product':>10}{'me/':>11}{'bare SQL':>11}{'ratio':>8}{'beyond me/':>11}{'queries':>9}")
+    by_key = served(authorization=f"Bearer {key}")
+    by_session = served(cookie=f"{settings.SESSION_COOKIE_NAME}={session}")
+    shortest = partial(by_key, "/api/v1/me/")
+    print(
+        f"{'':20}{'product':>10}{'CPU':>10}{'me/':>11}{'bare SQL':>11}{'ratio':>8}{'beyond me/':>11}{'queries':>9}"
+    )
     for case in list(cases(api, admin, deep=deep)):
-        ask = partial((api if "/api/" in case.url else browser).get, case.url)
-        said = statements(ask)
+        by_api = "/api/" in case.url
+        said = statements(partial((api if by_api else browser).get, case.url))
+        ask = partial(by_key if by_api else by_session, case.url)
 
         def sql(case: Case = case) -> None:
             with connection.cursor() as cursor:
@@ -170,11 +206,11 @@ def measure(api: Any, browser: Any, admin: Any, *, deep: int) -> None:
         for _ in range(ROUNDS):
             whole, floor = timed(ask), timed(shortest)
             with tenant_scope(admin.workspace_id):
-                rounds.append((whole, floor, timed(sql)))
-        product, floor, least = (min(times) * 1000 for times in zip(*rounds, strict=True))
+                rounds.append((*whole, floor[0], timed(sql)[0]))
+        product, cpu, floor_ms, least = (min(times) * 1000 for times in zip(*rounds, strict=True))
         print(
-            f"{case.name:20}{product:7.1f} ms{floor:8.1f} ms{least:8.1f} ms{product / least:8.1f}"
-            f"{(product - floor) / least:11.1f}{len(said):9}"
+            f"{case.name:20}{product:7.1f} ms{cpu:7.1f} ms{floor_ms:8.1f} ms{least:8.1f} ms{product / least:8.1f}"
+            f"{(product - floor_ms) / least:11.1f}{len(said):9}"
         )
         for one in filter(reads_logs, said):
             plan, scans = plan_of(admin.workspace_id, one)
@@ -201,7 +237,9 @@ def main() -> None:
         browser = Client()
         browser.force_login(admin.user)
         api = Client(headers={"Authorization": f"Bearer {key}"})
-        measure(api, browser, admin, deep=min(40, count // workspaces // PAGE_SIZE))
+        session = browser.cookies[settings.SESSION_COOKIE_NAME].value
+        deep = min(40, count // workspaces // PAGE_SIZE)
+        measure(api, browser, admin, key=key, session=session, deep=deep)
 
 
 if __name__ == "__main__":
