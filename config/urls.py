@@ -20,6 +20,7 @@ urlpatterns = [
     path("", include("inbound.urls")),
     path("", include("settlement.budget_urls")),
     path("", include("settlement.link_urls")),
+    path("", include("settlement.statement_urls")),
     path("integrations/", include("integrations.urls")),
     path("integrations/harvest/", include("harvest.urls")),
     path("accounts/", include("allauth.account.urls")),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from decimal import Decimal
 
 from django import template
@@ -30,6 +31,17 @@ def sum_in(amount: Decimal, currency: str) -> SafeString:
 def rate_in(rate: Decimal, currency: str) -> str:
     """An hourly rate, without its currency."""
     return rate_text(rate, currency)
+
+
+@register.simple_tag
+def budget_figure(budget: Mapping[str, str], name: str) -> SafeString:
+    """A figure of a budget before and after: hours, or money."""
+    value = Decimal(budget[name])
+    return (
+        format_html("{} h", hours_text(value))
+        if budget["unit"] == "hours"
+        else sum_in(value, budget["currency"])
+    )
 
 
 @register.filter

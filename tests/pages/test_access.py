@@ -16,6 +16,7 @@ from accounts.urls import urlpatterns as accounts_urls
 from clients.urls import urlpatterns as clients_urls
 from inbound.urls import urlpatterns as inbound_urls
 from settlement.links import make_link
+from settlement.statement_urls import urlpatterns as statement_urls
 from tests.factories import (
     make_activity_type,
     make_adjustment,
@@ -30,6 +31,7 @@ from tests.factories import (
     make_work_item,
 )
 from tests.pages.conftest import Visit
+from tests.settlement.statements import draft
 from timelogs.urls import urlpatterns as timelogs_urls
 
 pytestmark = pytest.mark.django_db
@@ -88,6 +90,14 @@ SPOTS = [
     Spot("inbound-adjustment-accept", ("adjustment",), MANAGERS, post=True),
     Spot("inbound-adjustment-dismiss", ("adjustment",), MANAGERS, post=True),
     Spot("inbound-adjustment-restore", ("adjustment",), MANAGERS, post=True),
+    Spot("statements"),
+    Spot("statement-new", who=MANAGERS),
+    Spot("statement", ("statement",)),
+    Spot("statement-edit", ("statement",), MANAGERS),
+    Spot("statement-issue", ("statement",), MANAGERS),
+    Spot("statement-void", ("statement",), MANAGERS),
+    Spot("statement-delete", ("statement",), MANAGERS),
+    Spot("statement-export", ("statement",)),
     Spot("client-links", ("client",)),
     Spot("client-link-revoke", ("client", "client_link"), MANAGERS, post=True),
     Spot("notices"),
@@ -146,6 +156,7 @@ def ids(admin: Membership) -> dict[str, object]:
         "adjustment": make_adjustment(make_time_log(admin, client)).id,
         "client_link": link.id,
         "log": log.id,
+        "statement": draft(admin, client).id,
         "membership": make_member(workspace, Role.MEMBER).id,
         "key": key.id,
         "notice": notice.id,
@@ -159,7 +170,7 @@ def address(spot: Spot, ids: dict[str, object]) -> str:
 
 
 def test_every_page_is_in_the_table() -> None:
-    patterns = [*accounts_urls, *clients_urls, *inbound_urls, *timelogs_urls]
+    patterns = [*accounts_urls, *clients_urls, *inbound_urls, *statement_urls, *timelogs_urls]
     names = {one.name for one in patterns if isinstance(one, URLPattern)} | {"home"}
     assert names - OPEN == {spot.name for spot in SPOTS}
     assert names <= set(get_resolver().reverse_dict)
