@@ -5,7 +5,7 @@ UV ?= uv
 LOCK := $(UV) pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--no-header --no-emit-index-url --no-emit-find-links --quiet $(LOCKFLAGS)
 
-.PHONY: run test check format migrate lock erase clean venv
+.PHONY: run test check format migrate lock audit erase clean venv
 .DEFAULT_GOAL := run
 
 run: venv ## Start everything, until Ctrl-C
@@ -32,6 +32,9 @@ lock: ## Write requirements/*.txt anew from pyproject.toml (LOCKFLAGS=--upgrade 
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/"; exit 1; }
 	$(LOCK) -o requirements/base.txt
 	$(LOCK) --constraint requirements/base.txt --extra services --extra dev -o requirements/dev.txt
+
+audit: ## Ask whether a weakness of a locked package has become known (asks the network)
+	$(UV) tool run pip-audit --disable-pip --require-hashes -r requirements/base.txt
 
 erase: venv ## Forget the data of make run
 	$(PYTHON_IN_VENV) -m dev.services erase
