@@ -19,6 +19,8 @@ from clients.models import Client, Contact, Project
 from clients.services import save_client, save_contact, save_project
 from inbound.adjustments import note_difference
 from inbound.models import Adjustment, TimeProposal
+from settlement.budgets import save_budget
+from settlement.models import Budget
 from timelogs.models import ActivityType, TimeLog, WorkItem
 from timelogs.services import record_time_log, save_activity_type, save_work_item
 
@@ -91,6 +93,13 @@ def make_work_item(client: Client, title: str = "", **values: Any) -> WorkItem:
         return save_work_item(
             workspace=client.workspace, client=client, title=title or f"Item {next(_numbers)}", **values
         )
+
+
+def make_budget(client: Client, **values: Any) -> Budget:
+    """Forty hours every month for a client; `values` as save_budget takes them."""
+    usual = {"unit": "hours", "period": "monthly", "amount": Decimal(40)}
+    with tenant_scope(client.workspace_id):
+        return save_budget(workspace=client.workspace, client=client, **{**usual, **values})
 
 
 def make_time_log(

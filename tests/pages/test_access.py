@@ -16,9 +16,11 @@ from accounts.urls import urlpatterns as accounts_urls
 from clients.urls import urlpatterns as clients_urls
 from inbound.urls import urlpatterns as inbound_urls
 from settlement.links import make_link
+from settlement.budget_urls import urlpatterns as budget_urls
 from settlement.statement_urls import urlpatterns as statement_urls
 from tests.factories import (
     make_activity_type,
+    make_budget,
     make_adjustment,
     make_client,
     make_contact,
@@ -90,6 +92,11 @@ SPOTS = [
     Spot("inbound-adjustment-accept", ("adjustment",), MANAGERS, post=True),
     Spot("inbound-adjustment-dismiss", ("adjustment",), MANAGERS, post=True),
     Spot("inbound-adjustment-restore", ("adjustment",), MANAGERS, post=True),
+    Spot("budgets"),
+    Spot("client-budgets", ("client",)),
+    Spot("budget-new", ("client",), MANAGERS),
+    Spot("budget-edit", ("client", "budget"), MANAGERS),
+    Spot("budget-delete", ("client", "budget"), MANAGERS),
     Spot("statements"),
     Spot("statement-new", who=MANAGERS),
     Spot("statement", ("statement",)),
@@ -156,6 +163,7 @@ def ids(admin: Membership) -> dict[str, object]:
         "adjustment": make_adjustment(make_time_log(admin, client)).id,
         "client_link": link.id,
         "log": log.id,
+        "budget": make_budget(client).id,
         "statement": draft(admin, client).id,
         "membership": make_member(workspace, Role.MEMBER).id,
         "key": key.id,
@@ -170,7 +178,7 @@ def address(spot: Spot, ids: dict[str, object]) -> str:
 
 
 def test_every_page_is_in_the_table() -> None:
-    patterns = [*accounts_urls, *clients_urls, *inbound_urls, *statement_urls, *timelogs_urls]
+    patterns = [*accounts_urls, *clients_urls, *inbound_urls, *budget_urls, *statement_urls, *timelogs_urls]
     names = {one.name for one in patterns if isinstance(one, URLPattern)} | {"home"}
     assert names - OPEN == {spot.name for spot in SPOTS}
     assert names <= set(get_resolver().reverse_dict)

@@ -15,6 +15,7 @@ from accounts.tenancy import tenant_scope
 from settlement.links import make_link
 from tests.factories import (
     make_activity_type,
+    make_budget,
     make_adjustment,
     make_client,
     make_contact,
@@ -34,7 +35,7 @@ pytestmark = pytest.mark.django_db
 # The apps whose operations stand here; a new one of theirs that is missing fails the last test.
 PREFIXES = (
     "me", "workspace", "members", "api-keys", "clients", "contacts", "projects", "activity-types", "work-items",
-    "time-logs", "inbound", "client-links", "settlement",
+    "time-logs", "inbound", "budgets", "client-links", "settlement",
 )  # fmt: skip
 
 Ids = dict[str, str]
@@ -141,6 +142,11 @@ CASES = [
         "POST", "inbound/proposals/bulk/", 403, 200, 200, 200,
         lambda ids: {"ids": [ids["proposal"]], "action": "dismiss"},
     ),
+    *written_by_managers(
+        "budgets",
+        lambda ids: {"client": ids["client"], "unit": "hours", "amount": "40", "period": "monthly"},
+        {"amount": "0"},
+    ),
     Case("GET", "settlement/statements/", 200, 200, 200, 200),
     Case("GET", "settlement/statements/{statement}/", 200, 200, 200, 404),
     Case("GET", "settlement/statements/{statement}/entries/", 200, 200, 200, 404),
@@ -185,6 +191,7 @@ def ids(admin: Membership, member: Membership) -> Ids:
         "activity-types": make_activity_type(workspace).id,
         "work-items": make_work_item(client).id,
         "time-logs": make_time_log(admin, client).id,
+        "budgets": make_budget(client).id,
         "members_log": make_time_log(member, client).id,
         "admins_deleted_log": deleted[0].id,
         "members_deleted_log": deleted[1].id,
