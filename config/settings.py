@@ -322,6 +322,8 @@ HARVEST_USER_AGENT: str = env.str("HARVEST_USER_AGENT", f"Timebridge ({BASE_URL}
 # Entries a page; Harvest takes 2,000 at most. Smaller pages are for slow lines, and for tests.
 HARVEST_PAGE_SIZE: int = env.int("HARVEST_PAGE_SIZE", 2000)
 HARVEST_RUN_LEASE_SECONDS: int = env.int("HARVEST_RUN_LEASE_SECONDS", 30)
+# How often a connection that goes both ways is read for changes between nights, while automated sync is on.
+HARVEST_CHANGES_MINUTES: int = env.int("HARVEST_CHANGES_MINUTES", 15)
 # Harvest's limit, shared over all processes by Redis; 0 is for a sandbox that has none. And how many processes may ask
 # Harvest at most, all machines together: what each of them may do while Redis is away.
 HARVEST_RATE_LIMIT: bool = env.bool("HARVEST_RATE_LIMIT", True)

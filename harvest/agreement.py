@@ -46,14 +46,10 @@ from integrations.outgoing import enqueue
 from integrations.sync.plan import (
     Action,
     Conflict,
-    CreateRemote,
-    DeleteRemote,
     Differs,
     Held,
     Overruled,
     Policy,
-    Replace,
-    UpdateRemote,
 )
 from integrations.sync.types import (
     Base,
@@ -78,7 +74,7 @@ LABELS: Mapping[Field, str] = {
     Field.OWNER: "person",
     Field.BILLABLE: "billable",
 }
-SENT = (UpdateRemote, Replace, CreateRemote, DeleteRemote)
+DELETED_SINCE = "Deleted in Harvest since it was settled."
 
 
 def named(fields: Iterable[Field]) -> str:
@@ -199,7 +195,9 @@ def set_agreement(link: SyncLink, base: Base | None, entry: TimeEntryPayload | N
         link.former_log_id, link.time_log_id = link.time_log_id or link.former_log_id, None
         return
     link.base = dump_base(base)
-    if entry is not None:
+    if entry is None:
+        link.remote_hash = ""  # should it be there again, it is looked at again
+    else:
         theirs = entry_values(entry)
         whole = all(name in base and base[name].remote == theirs[name] for name in Field)
         link.remote_hash = content_hash(entry) if whole else ""
@@ -476,7 +474,7 @@ class Batch:
             withdraw_difference(workspace_id=self.workspace_id, time_log_id=log.id)
             return ""
         if differs.gone:
-            detail, after = "Deleted in Harvest since it was settled.", None
+            detail, after = DELETED_SINCE, None
         else:
             detail = f"Changed in Harvest since it was settled: {named(differs.fields)}."
             after = _in_words_of_ours(differs.fields, one.there)

@@ -23,8 +23,9 @@ from harvest.intake import IntakeContext
 from harvest.models import HarvestItem, ItemKind
 from harvest.payloads import TimeEntryPayload
 from harvest.reading import ahead, read_changed
+from harvest.sweep import sweep
 from harvest.writing import Prepared, load_context, prepare_page
-from integrations.models import Connection, SyncRun
+from integrations.models import Connection, RunKind, SyncRun
 from integrations.runs import prolong
 
 if TYPE_CHECKING:
@@ -39,9 +40,12 @@ NIGHT_BEGINS = time(2, 0, tzinfo=UTC)
 def since_of(run: SyncRun) -> datetime:
     """From when on this run reads changes: the last 24 hours, or since the last success where that is longer ago.
 
-    Counted from when the run was begun first: one that is resumed reads what it would have read undisturbed.
+    Counted from when the run was begun first: one that is resumed reads what it would have read undisturbed. What is
+    read in between, every few minutes, is what changed since the last success alone.
     """
     begun = run.started_at or timezone.now()
+    if run.kind == RunKind.CHANGES and run.connection.watermark_at:
+        return min(begun, run.connection.watermark_at) - OVERLAP
     return min(begun - DAY, run.connection.watermark_at or begun) - OVERLAP
 
 
@@ -88,6 +92,8 @@ def walk_changes(
                     )
                 asked_lists = True
             writer.write(prepared, expected=reading.expected, more=not page.is_last)
+    if run.kind != RunKind.CHANGES:
+        sweep(run, client, lease=lease, since=writer.began)
     return shortfall, watermark
 
 

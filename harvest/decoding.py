@@ -65,7 +65,20 @@ class _Page(msgspec.Struct):
     links: Any = None
 
 
+class _Identity(msgspec.Struct, gc=False):
+    id: int
+
+
+class _Identities(msgspec.Struct):
+    time_entries: list[_Identity]
+    total_entries: Any = None
+    total_pages: Any = None
+    next_page: Any = None
+    links: Any = None
+
+
 _pages = msgspec.json.Decoder(_Page, float_hook=Decimal)
+_identities = msgspec.json.Decoder(_Identities)
 _NOBODY = _Reference()
 
 
@@ -81,6 +94,28 @@ def parse_entries(body: bytes) -> Any:
         return payloads.parse_json(body)
     return {
         "time_entries": entries,
+        "total_entries": page.total_entries,
+        "total_pages": page.total_pages,
+        "next_page": page.next_page,
+        "links": page.links,
+    }
+
+
+def parse_ids(body: bytes) -> Any:
+    """As parse_entries, with nothing but the ids of its entries, as text.
+
+    Raises ValueError also for a row without an id: a listing of which that is not known tells nothing.
+    """
+    try:
+        page = _identities.decode(body)
+        ids = [str(entry.id) for entry in page.time_entries]
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        data = payloads.parse_json(body)
+        if not isinstance(data, dict) or not isinstance(data.get("time_entries"), list):
+            return data
+        return {**data, "time_entries": [payloads.read_id(row) for row in data["time_entries"]]}
+    return {
+        "time_entries": ids,
         "total_entries": page.total_entries,
         "total_pages": page.total_pages,
         "next_page": page.next_page,

@@ -38,7 +38,16 @@ from harvest.errors import HarvestAuthError, HarvestError, HarvestRateLimited, H
 from harvest.incoming import forget_remembered, remembered_now, window_of_remembered
 from harvest.reading import ahead, read_entries, read_window
 from harvest.renewal import mark_reconnect_needed
-from harvest.writing import NOTHING, Prepared, load_context, name_what_is_gone, prepare_page, write_prepared
+from harvest.sweep import sweep
+from harvest.writing import (
+    NOTHING,
+    Prepared,
+    load_context,
+    name_what_is_gone,
+    plans_of,
+    prepare_page,
+    write_prepared,
+)
 from integrations.models import Connection, ConnectionStatus, Outcome, RunEntry, RunKind, RunState, SyncRun
 from integrations.runs import MOST_ATTEMPTS, LeaseLost, claim_run, finish_run, prolong, release_run, start_run
 
@@ -205,7 +214,7 @@ def _walk_and_end(run: SyncRun, lease: int) -> None:
         _end(run, RunState.FAILED, "Harvest has to be connected again first.")
         return
     watermark: datetime | None = None
-    nightly = run.kind == RunKind.AUTO
+    nightly = run.kind in (RunKind.AUTO, RunKind.CHANGES)
     try:
         with open_client(run.connection, patience=NO_PATIENCE if nightly else None) as client:
             if run.kind == RunKind.IMPORT:
@@ -221,7 +230,11 @@ def _walk_and_end(run: SyncRun, lease: int) -> None:
         with tenant_scope(run.workspace_id):
             release_run(run, until=timezone.now() + timedelta(seconds=error.retry_after_seconds or lease))
     except HarvestError as error:
-        if nightly and isinstance(error, HarvestUnavailable) and run.attempts <= len(AGAIN_AFTER):
+        if (
+            run.kind == RunKind.AUTO
+            and isinstance(error, HarvestUnavailable)
+            and run.attempts <= len(AGAIN_AFTER)
+        ):
             # It waits in the queue rather than in a worker, where it would delay other workspaces.
             with tenant_scope(run.workspace_id):
                 release_run(run, until=timezone.now() + AGAIN_AFTER[run.attempts - 1])
@@ -251,6 +264,8 @@ def _end(run: SyncRun, state: str, error: str = "", *, watermark: datetime | Non
     """End the run; in the same transaction keep how far a sync that succeeded got, and tell of a night that failed."""
     with tenant_scope(run.workspace_id):
         finish_run(run, state=state, error=error)
+        if run.kind == RunKind.CHANGES:
+            forget_empty(run)
         same = Connection.objects.filter(pk=run.connection_id, connected_at=run.connection.connected_at)
         if state == RunState.SUCCEEDED and watermark is not None:
             same.filter(Q(watermark_at=None) | Q(watermark_at__lt=watermark)).update(watermark_at=watermark)
@@ -259,6 +274,19 @@ def _end(run: SyncRun, state: str, error: str = "", *, watermark: datetime | Non
             row = same.filter(status=ConnectionStatus.CONNECTED).select_related("workspace").first()
             if row is not None:
                 tell_of_night(row, night_of(run.created_at), what=f"It failed: {error}")
+
+
+def forget_empty(run: SyncRun) -> None:
+    """Take a reading in between that found nothing out of the history: there are a hundred a day.
+
+    So does one that Harvest did not answer: the next one, or the night, tells of what lasts.
+    """
+    entries = RunEntry.objects.filter(workspace_id=run.workspace_id, run=run)
+    if entries.exclude(outcome=Outcome.UNCHANGED).exists():
+        return
+    entries._raw_delete(entries.db)
+    mine = SyncRun.objects.filter(workspace_id=run.workspace_id, pk=run.pk)
+    mine._raw_delete(mine.db)
 
 
 class Writer:
@@ -344,9 +372,13 @@ def _walk(run: SyncRun, client: HarvestClient, lease: int) -> int:
         source = read_entries(client, sorted(map(int, only)))
     else:
         source = read_window(client, run.from_date, run.to_date)
-    shortfall = 0
+    shortfall, expected = 0, 0
+    listed: set[str] = set()
     with Writer(run, lease) as writer:
         for reading in ahead(source, idle=keep_hold, every=beat):
+            expected = reading.expected or expected
+            listed.update(str(entry.id) for entry in reading.page.entries)
+            listed.update(one.remote_id for one in reading.page.bad)
             with tenant_scope(run.workspace_id):
                 prepared = prepare_page(
                     run, reading.page, context, only=only, in_flight=writer.in_flight, since=writer.began
@@ -357,6 +389,16 @@ def _walk(run: SyncRun, client: HarvestClient, lease: int) -> int:
                 more=not reading.page.is_last,
             )
             shortfall += reading.shortfall
+    if only is None:
+        sweep(
+            run,
+            client,
+            lease=lease,
+            since=writer.began,
+            listed=listed,
+            short=bool(shortfall) or len(listed) < expected,
+            plans=lambda ids: plans_of(run, ids),
+        )
     if not shortfall:
         with tenant_scope(run.workspace_id):
             prolong(run, lease_seconds=lease)

@@ -5,6 +5,10 @@ How it goes: a sweep runs every few seconds, day and night. It looks for connect
 spread what is left over the rest of half an hour; starting one writes its run and the night on the connection in one
 transaction, and tells a worker. Nothing else is remembered, so it does not matter whether beat was away at 02:00 (what
 is missed is found when it returns), or is there twice (the second finds the night on the connection).
+
+In between, a connection that goes both ways is read for changes every HARVEST_CHANGES_MINUTES, in the same way: by
+`changes_due_at` on its row, which is spread evenly over that time when it is first given, and keeps its place from then
+on. One that has a run is left until that has ended. A reading that found nothing leaves no line in the history.
 """
 
 from __future__ import annotations
@@ -16,6 +20,7 @@ from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
+from django.conf import settings
 from django.core.cache import cache
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
 from django.utils import timezone
@@ -27,7 +32,15 @@ from accounts.tenancy import SPAN_SWEEP, span, tenant_scope
 from harvest.changes import beginning_of, night_of, tell_of_night
 from harvest.credentials import PROVIDER, usable_connection
 from harvest.importing import enqueue
-from integrations.models import LIVE_STATES, Connection, ConnectionStatus, RunKind, RunState, SyncRun
+from integrations.models import (
+    LIVE_STATES,
+    Connection,
+    ConnectionStatus,
+    Direction,
+    RunKind,
+    RunState,
+    SyncRun,
+)
 from integrations.runs import start_run
 
 logger = logging.getLogger("harvest.night")
@@ -114,6 +127,61 @@ def _queue(connection: Connection, kind: str, by: User | None = None) -> SyncRun
     run = start_run(connection=connection, kind=kind, requested_by=by)
     enqueue(connection.workspace_id, run.id)
     return run
+
+
+# --- In between ------------------------------------------------------------------------------------------------------
+def changes_every() -> timedelta:
+    return timedelta(minutes=settings.HARVEST_CHANGES_MINUTES)
+
+
+def due_for_changes(now: datetime) -> QuerySet[Connection]:
+    """Connections to be read for changes now, those without a place in time among them."""
+    both_ways = enabled().filter(direction=Direction.TWO_WAY)
+    return both_ways.filter(Q(changes_due_at=None) | Q(changes_due_at__lte=now))
+
+
+def sweep_changes(*, now: datetime | None = None) -> int:
+    """Read the connections that are due for it, longest due first. Returns how many runs were started."""
+    now = now or timezone.now()
+    with span(SPAN_SWEEP, "changes"):
+        free = due_for_changes(now).exclude(
+            Exists(SyncRun.objects.filter(connection=OuterRef("pk"), state__in=LIVE_STATES))
+        )
+        waiting = SyncRun.objects.filter(kind=RunKind.CHANGES, state=RunState.QUEUED).count()
+        oldest_first = free.order_by(F("changes_due_at").asc(nulls_first=True), "id")
+        due = list(oldest_first.values_list("workspace_id", "id")[: max(0, MOST_WAITING - waiting)])
+    started = 0
+    for workspace_id, connection_id in due:
+        try:
+            started += (
+                start_changes(workspace_id=workspace_id, connection_id=connection_id, now=now) is not None
+            )
+        except RunInProgress:
+            continue
+        except Exception:
+            # One workspace's trouble is its own.
+            logger.exception("connection %s: its changes could not be read", connection_id)
+    return started
+
+
+def start_changes(*, workspace_id: UUID, connection_id: UUID, now: datetime) -> SyncRun | None:
+    """Queue a reading for one connection, and give it its next time. None where it is not due. Raises RunInProgress.
+
+    One that has no time yet gets its first: somewhere within the next period, by its id, so that they spread.
+    """
+    every = changes_every()
+    with tenant_scope(workspace_id):
+        row = Connection.objects.select_for_update().filter(pk=connection_id).first()
+        if row is None or not due_for_changes(now).filter(pk=connection_id).exists():
+            return None
+        if row.changes_due_at is None:
+            row.changes_due_at = now + every * ((row.pk.int % 10_007) / 10_007)
+            row.save(update_fields=["changes_due_at"])
+            return None
+        missed = (now - row.changes_due_at) // every
+        row.changes_due_at += every * (missed + 1)
+        row.save(update_fields=["changes_due_at"])
+        return _queue(row, RunKind.CHANGES)
 
 
 @dataclass(frozen=True, slots=True)

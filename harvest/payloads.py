@@ -248,6 +248,11 @@ def read_entries(rows: Iterable[Any]) -> tuple[list[TimeEntryPayload], list[Unre
     return entries, bad
 
 
+def read_id(row: Any) -> str:
+    """The id of an entry alone, as text. Raises Unreadable."""
+    return str(_id(_object(row, "entry").get("id"), "id"))
+
+
 def read_time_entry(row: Any) -> TimeEntryPayload:
     """Decode one entry. Raises Unreadable."""
     get = _object(row, "entry").get

@@ -49,6 +49,14 @@ def sweep_tokens() -> None:
         renew_token.delay(str(workspace_id), str(connection_id))
 
 
+@shared_task(name="harvest.tasks.read_changes")
+def read_changes() -> None:
+    """Read connections that go both ways for changes, each every few minutes. Twice does no harm."""
+    from harvest.night import sweep_changes
+
+    sweep_changes()
+
+
 @shared_task(name="harvest.tasks.harvest_nightly")
 def harvest_nightly() -> None:
     """At 02:00 UTC, and every few seconds after: start what is due of the night. Twice does no harm."""

@@ -231,7 +231,7 @@ def prepare_page(
     joins = own_or_twin(run.connection, [entry for entry in fresh if entry.id not in known])
     context = replace(context, known=known, own_or_twin=joins)
     decisions = [(entry, decide(entry, context)) for entry in fresh]
-    plans = _plans(run, ids)
+    plans = plans_of(run, ids)
     return Prepared(
         decisions=decisions,
         plans=plans,
@@ -267,7 +267,7 @@ def write_prepared(run: SyncRun, prepared: Prepared, seen: Seen) -> None:
         note_seen(run.connection, [entry for entry, _ in prepared.decisions], seen)
 
 
-def _plans(run: SyncRun, external_ids: Sequence[str]) -> Mapping[str, str] | None:
+def plans_of(run: SyncRun, external_ids: Sequence[str]) -> Mapping[str, str] | None:
     """What the preview that this run applies said of these entries: external id -> hash. None for any other run."""
     if run.preview_id is None:
         return None

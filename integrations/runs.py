@@ -274,6 +274,8 @@ def summary(run: SyncRun, counts: Counts) -> str:
         lines.append(headline(run, counts))
     if run.error:
         lines.append(run.error)
+    if question := asked(run):
+        lines.append(f"{GUARDS[question['kind']]} ({question['count']:,})")
     if proposed := counts.of(Outcome.PROPOSED):
         lines.append(f"{'Would go' if run.dry_run else 'Sent'} to Inbound: {proposed:,}")
     for outcome in (Outcome.UPDATED, Outcome.LINKED, Outcome.DELETED, Outcome.PUSHED):
@@ -283,6 +285,22 @@ def summary(run: SyncRun, counts: Counts) -> str:
         lines.append("Skipped:")
         lines += [f"- {group['label']}: {group['count']:,}" for group in counts.skipped]
     return "\n".join(lines)
+
+
+GUARDS = {
+    "incomplete_listing": "Harvest's listing did not come to its end, so nothing was deleted. Sync again.",
+    "other_account": "The token belongs to somebody else than before, so nothing was deleted. Connect again.",
+    "sees_less": "The token sees less of Harvest than before, so what it does not see was not deleted.",
+    "many_gone": "Unusually many entries are gone from Harvest at once, so nothing was deleted.",
+}
+
+
+def asked(run: SyncRun) -> dict[str, Any] | None:
+    """What a guard that stopped this run asks of a person, {kind, count}; None where it asks nothing any more."""
+    attention = run.attention or {}
+    if "kind" not in attention or "answered" in attention:
+        return None
+    return {"kind": attention["kind"], "count": attention["count"]}
 
 
 def represent(run: SyncRun, counts: Counts) -> dict[str, Any]:
@@ -307,7 +325,7 @@ def represent(run: SyncRun, counts: Counts) -> dict[str, Any]:
         "pushed": counts.of(Outcome.PUSHED),
         "held": 0,
         "error": run.error or None,
-        "attention": run.attention,
+        "attention": asked(run),
         "summary": summary(run, counts),
         "started_at": run.started_at,
         "finished_at": run.finished_at,

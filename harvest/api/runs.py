@@ -17,8 +17,10 @@ from accounts.models import Workspace
 from accounts.rest.fields import IdField, Moment, Resource, parse_id
 from accounts.rest.filters import by_choice, by_truth
 from accounts.rest.views import ListViewSet, WorkspaceView
+from harvest.adoption import unlink_entry
 from harvest.importing import start_apply, start_import
 from harvest.night import start_sync
+from harvest.sweep import confirm_attention
 from harvest.undo import undo_run
 from integrations.models import Outcome, Reason, RunEntry, RunKind, RunState, SyncRun
 from integrations.runs import amounts_by_client, counts_of, entries_of, represent, runs_of
@@ -88,6 +90,7 @@ class RunSerializer(Resource):
 
 
 class RunEntrySerializer(Resource):
+    id = IdField()
     external_id = serializers.CharField(read_only=True, help_text="The Harvest entry's id.")
     outcome = serializers.ChoiceField(choices=Outcome.choices, read_only=True)
     reason = serializers.ChoiceField(choices=Reason.choices, read_only=True, allow_null=True)
@@ -143,6 +146,7 @@ def shown_run(run: SyncRun) -> dict[str, Any]:
 
 def shown_entry(entry: RunEntry) -> dict[str, Any]:
     return {
+        "id": str(entry.id),
         "external_id": entry.external_id,
         "outcome": entry.outcome,
         "reason": entry.reason or None,
@@ -215,7 +219,7 @@ class RunViewSet(ListViewSet[SyncRun]):
         "dry_run": by_truth("dry_run"),
     }
 
-    needs_plan = frozenset({"apply"})  # undoing asks nothing of Harvest
+    needs_plan = frozenset({"apply", "confirm"})  # undoing asks nothing of Harvest
 
     def get_queryset(self) -> QuerySet[SyncRun]:
         return runs_of(self.workspace).select_related(None)
@@ -256,6 +260,21 @@ class RunViewSet(ListViewSet[SyncRun]):
         preview = self.get_object()
         return accepted(request, start_apply(workspace=self.workspace, by=self.tenancy.user, preview=preview))
 
+    @extend_schema(
+        request=None,
+        responses={202: RunSerializer},
+        operation_id="harvest_runs_confirm",
+        description="Answer what a guard asks (`attention`): what is gone from Harvest is to be deleted here. Another "
+        "run goes on with that answered. 409 where this run asks nothing, or going on would not help.",
+    )
+    def confirm(self, request: Request, id: str) -> Response:
+        run = self.get_object()
+        return accepted(request, confirm_attention(workspace=self.workspace, by=self.tenancy.user, run=run))
+
+
+class UnlinkedSerializer(Resource):
+    time_log = IdField()
+
 
 class RunEntryViewSet(ListViewSet[RunEntry]):
     """What became of each Harvest entry that a run read."""
@@ -270,3 +289,19 @@ class RunEntryViewSet(ListViewSet[RunEntry]):
 
     def shown_all(self, rows: Iterable[RunEntry]) -> Any:
         return [shown_entry(one) for one in rows]
+
+    @extend_schema(
+        request=None,
+        responses=UnlinkedSerializer,
+        operation_id="harvest_runs_entries_unlink",
+        filters=False,
+        description="Part an entry that was `linked` from its time log, which is not linked to anything then. The "
+        "entry comes in by itself with the next import that lists it, and is not linked to that log again.",
+    )
+    def unlink(self, request: Request, id: str, entry: str) -> Response:
+        key = parse_id(entry)
+        one = self.get_queryset().select_related("run").filter(pk=key).first() if key else None
+        if one is None:
+            raise NotFound
+        log = unlink_entry(workspace=self.workspace, by=self.tenancy.user, entry=one)
+        return Response(self.write(UnlinkedSerializer, {"time_log": log.id}))

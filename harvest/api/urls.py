@@ -16,6 +16,12 @@ urlpatterns: list[URLPattern | URLResolver] = [
     path("runs/", RunViewSet.as_view({"get": "list"}), name="harvest-run-list"),
     path("runs/<str:id>/", RunViewSet.as_view({"get": "retrieve"}), name="harvest-run-detail"),
     path("runs/<str:id>/entries/", RunEntryViewSet.as_view({"get": "list"}), name="harvest-run-entries"),
+    path(
+        "runs/<str:id>/entries/<str:entry>/unlink/",
+        RunEntryViewSet.as_view({"post": "unlink"}),
+        name="harvest-run-entry-unlink",
+    ),
+    path("runs/<str:id>/confirm/", RunViewSet.as_view({"post": "confirm"}), name="harvest-run-confirm"),
     path("runs/<str:id>/amounts/", RunViewSet.as_view({"get": "amounts"}), name="harvest-run-amounts"),
     path("runs/<str:id>/undo/", RunViewSet.as_view({"post": "undo"}), name="harvest-run-undo"),
     path("runs/<str:id>/apply/", RunViewSet.as_view({"post": "apply"}), name="harvest-run-apply"),

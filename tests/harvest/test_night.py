@@ -163,7 +163,8 @@ def test_known_changes_need_no_lists_and_news_reads_them_once(nightly: Studio, c
     sweep_nights()
     nightly.sandbox.forget_requests()
     work(nightly)
-    assert asked(nightly.sandbox) == ["/v2/time_entries"]
+    # What changed; and, now that something is linked, what is still there.
+    assert asked(nightly.sandbox) == ["/v2/time_entries"] * 2
     # Somebody new in Harvest, whose e-mail address is a member's: the entry is theirs, not the connecting person's.
     member = make_member(nightly.admin.workspace, Role.MEMBER, email="bea@northlight.example")
     user_id = nightly.sandbox.add_person("Bea", "New", "bea@northlight.example", "member")
@@ -178,13 +179,14 @@ def test_known_changes_need_no_lists_and_news_reads_them_once(nightly: Studio, c
         "/v2/projects",
         "/v2/tasks",
         "/v2/time_entries",
+        "/v2/time_entries",
         "/v2/users",
     ]
     with nightly.scope():
         assert TimeLog.objects.get(notes="hers").owner_id == member.user_id
 
 
-def test_what_is_here_is_unchanged_in_a_sync_and_already_imported_in_an_import(
+def test_what_is_here_is_unchanged_in_a_sync_or_updated_and_already_imported_in_an_import(
     nightly: Studio, clock: Any
 ) -> None:
     same = nightly.add_entry("Website", "Design", "2026-06-11", "1.00", "same")
@@ -196,7 +198,7 @@ def test_what_is_here_is_unchanged_in_a_sync_and_already_imported_in_an_import(
     run = work(nightly)
     assert nightly.outcomes(run) == {
         str(same): ("unchanged", ""),
-        str(moved): ("skipped", "already_imported"),
+        str(moved): ("updated", ""),
     }
     shown = nightly.shown(run)
     assert (shown["total"], shown["unchanged"], shown["done"]) == (2, 1, 2)
