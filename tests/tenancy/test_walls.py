@@ -118,7 +118,8 @@ def test_there_is_no_admin_site() -> None:
 # Who writes the settings that open something.
 OPENERS = {
     "accounts/tenancy.py": "scopes and spans",
-    "accounts/migrations/0005_api_key_holder.py": "a key's look-up in one question: its span, opened and shut by itself",
+    "accounts/migrations/0005_api_key_holder.py": "a key's look-up in one question: its spans",
+    "timelogs/migrations/0003_month_totals.py": "sums what was there before, then forces the walls again",
 }
 
 
@@ -138,7 +139,7 @@ def test_no_code_passes_by_the_scope() -> None:
                 "NO FORCE",
                 "row_security",
             ):
-                assert words not in text or place == "accounts/tenancy.py", f"{place}: {words}"
+                assert words not in text or place in OPENERS, f"{place}: {words}"
 
 
 # --- A connection given back -----------------------------------------------------------------------------------------
