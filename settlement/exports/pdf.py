@@ -1,56 +1,41 @@
-"""A statement as PDF, by typst: in process, with the fonts inside its wheel and none of the machine's.
+"""A statement as PDF: what its pages say, for `statement.typ` to set.
 
-What it says goes in as JSON (`sys.inputs`) and is set as text; the template is `statement.typ`, its only source.
+All of it goes to typst as JSON and is set as text, so that nothing that somebody typed is read as markup.
 """
 
 from __future__ import annotations
 
-import json
 from datetime import date
 from decimal import Decimal
 from itertools import groupby
-from pathlib import Path
 from typing import Any
-
-import typst
 
 from settlement.exports.glyphs import printable
 from settlement.exports.report import Paper, Report
+from settlement.exports.typeset import typeset, typeset_apart
 from settlement.models import StatementStatus
 from settlement.statement_math import TIME, Line, hours, minor_units, rate_text
 
-TEMPLATE = Path(__file__).with_name("statement.typ")
 PAPERS = {Paper.A4: "a4", Paper.LETTER: "us-letter"}
-# Tags for screen readers cost time and some 800 bytes an entry: a document of more pages than this goes without.
+# Tags for screen readers take some 800 bytes an entry: a longer document goes without.
 MOST_TAGGED = 2000
+# A longer one is set by a process of its own.
+MOST_HERE = 2000
 # What fits into the person's column; a longer name goes before the notes.
 MOST_OF_A_NAME = 20
 MINUS = "\u2212"
 
 
 def write(report: Report, paper: Paper) -> bytes:
-    return _compile(report, paper, "pdf")[0]
+    data, tags = content(report, paper), len(report.entries) <= MOST_TAGGED
+    if len(report.entries) > MOST_HERE:
+        return typeset_apart(data, tags=tags)
+    return typeset(data, tags=tags)[0]
 
 
 def pictures(report: Report, paper: Paper, *, ppi: float = 80) -> list[bytes]:
     """The pages as PNG."""
-    return _compile(report, paper, "png", ppi=ppi)
-
-
-def _compile(report: Report, paper: Paper, format: Any, **options: Any) -> list[bytes]:
-    compiler = typst.Compiler(
-        TEMPLATE.read_bytes(),
-        font_paths=[],
-        ignore_system_fonts=True,
-        sys_inputs={"data": json.dumps(content(report, paper), ensure_ascii=False)},
-    )
-    made: Any = compiler.compile(
-        format=format,
-        pdf_tags=len(report.entries) <= MOST_TAGGED,
-        timestamp=0,  # the same statement is the same file
-        **options,
-    )
-    return list(made) if isinstance(made, list) else [made]
+    return typeset(content(report, paper), format="png", ppi=ppi)
 
 
 def content(report: Report, paper: Paper) -> dict[str, Any]:
