@@ -15,13 +15,13 @@ from accounts.tenancy import tenant_scope
 from accounts.urls import urlpatterns as accounts_urls
 from clients.urls import urlpatterns as clients_urls
 from inbound.urls import urlpatterns as inbound_urls
-from settlement.links import make_link
 from settlement.budget_urls import urlpatterns as budget_urls
+from settlement.links import make_link
 from settlement.statement_urls import urlpatterns as statement_urls
 from tests.factories import (
     make_activity_type,
-    make_budget,
     make_adjustment,
+    make_budget,
     make_client,
     make_contact,
     make_key,

@@ -15,8 +15,8 @@ from accounts.tenancy import tenant_scope
 from settlement.links import make_link
 from tests.factories import (
     make_activity_type,
-    make_budget,
     make_adjustment,
+    make_budget,
     make_client,
     make_contact,
     make_key,
