@@ -17,7 +17,8 @@ from allauth.usersessions.models import UserSession
 from django.contrib.auth.signals import user_logged_in
 from django.core.cache import cache
 from django.dispatch import receiver
-from django.http import HttpRequest, HttpResponseBase
+from django.http import HttpRequest, HttpResponse, HttpResponseBase
+from django.shortcuts import render
 
 from accounts.models import User
 
@@ -56,7 +57,11 @@ class Place:
 
 
 class LastSeenMiddleware:
-    """Notes, once a minute, when and from where a session was last used."""
+    """Notes, once a minute, when and from where a session was last used.
+
+    Signing in counts its attempts in Redis. While that is away nobody may guess, and so nobody signs in: a page says
+    so, and who is signed in goes on.
+    """
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
@@ -66,6 +71,9 @@ class LastSeenMiddleware:
         if key and request.user.is_authenticated and _first_in_a_while(key):
             UserSession.objects.create_from_request(request)
         return self.get_response(request)
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        return render(request, "503.html", status=503) if isinstance(exception, redis.RedisError) else None
 
 
 def _first_in_a_while(session_key: str) -> bool:

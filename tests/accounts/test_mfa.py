@@ -16,7 +16,7 @@ from allauth.mfa.totp.internal.auth import (
     yield_hotp_counters_from_time,
 )
 from cryptography.fernet import Fernet, InvalidToken
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import get_resolver, reverse
 
@@ -340,3 +340,16 @@ def test_key_that_was_made_before_goes_on(ada: Membership) -> None:  # noqa: F81
     key = make_key(ada)
     require(ada)
     assert Api(ada, key=key).get("me/").status_code == 200
+
+
+# --- Lost --------------------------------------------------------------------------------------------------------------
+def test_operator_takes_lost_factors_away(ada: Membership, capsys: Any) -> None:  # noqa: F811
+    key = give_app(ada.user)
+    RecoveryCodes.activate(ada.user)
+    client = entered(ada, key)
+    call_command("reset_second_factor", ada.user.email.upper())
+    assert "Taken away: 2. Sessions ended: 1." in capsys.readouterr().out
+    assert client.get("/").status_code == 302
+    assert is_in(try_in(somewhere(), ada.user.email, SECRET))
+    with pytest.raises(CommandError, match="Nobody"):
+        call_command("reset_second_factor", "nobody@signin.test")

@@ -180,3 +180,21 @@ def test_queries_do_not_grow_with_sessions_of_others(ada: Membership, stranger: 
 )  # fmt: skip
 def test_device_in_words(agent: str, words_: str) -> None:
     assert device_of(agent) == words_
+
+
+def test_signing_in_while_redis_is_away_is_refused_in_words(
+    ada: Membership,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Nobody may guess while nothing counts; who is in goes on."""
+    inside = signed_in(ada)
+
+    def away(*args: Any, **kwargs: Any) -> None:
+        raise redis.ConnectionError
+
+    for name in ("add", "get", "set"):
+        monkeypatch.setattr(cache, name, away)
+    answer = try_in(somewhere(), ada.user.email, SECRET)
+    assert answer.status_code == 503
+    assert "This cannot be done just now" in words(answer)
+    assert inside.get("/clients/").status_code == 200

@@ -92,8 +92,10 @@ def test_link_shows_what_is_left_and_what_was_done(admin: Membership, acme: Clie
     page = text(opened(token))
     assert "Northlight for Acme" in page
     assert "7.75 h left" in page
-    assert "2.25 h of 10.00 h used (23 %)" in page
+    assert "2.25 h of 10.00 h used (22 %)" in page
     assert "USD 325.00 left" in page
+    budget(acme, "2.00")
+    assert "0.25 h over" in text(opened(token))
     assert "What was done 2 h 15 m" in page
     assert re.search(r"Other work 30 m .*Website 1 h 45 m", page)
     assert "Header" not in page
