@@ -342,7 +342,7 @@ def test_key_that_was_made_before_goes_on(ada: Membership) -> None:  # noqa: F81
     assert Api(ada, key=key).get("me/").status_code == 200
 
 
-# --- Lost --------------------------------------------------------------------------------------------------------------
+# --- Lost ------------------------------------------------------------------------------------------------------------
 def test_operator_takes_lost_factors_away(ada: Membership, capsys: Any) -> None:  # noqa: F811
     key = give_app(ada.user)
     RecoveryCodes.activate(ada.user)
