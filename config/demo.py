@@ -9,12 +9,14 @@ import random
 from datetime import timedelta
 from decimal import Decimal
 
-from accounts.models import Membership, Plan, Role, User
+from accounts.models import Membership, Plan, Role, User, Workspace
 from accounts.selectors import memberships_of
 from accounts.services import add_member, create_workspace
 from accounts.tenancy import tenant_scope
+from clients.models import Client
 from clients.services import save_client, save_contact, save_project
 from harvest.sandbox import studio
+from settlement.budgets import save_budget
 from timelogs.services import record_time_log, save_activity_type, save_work_item
 
 WORKSPACE = "Northlight"
@@ -104,6 +106,7 @@ def _furnish(admin: Membership) -> None:
         for client, key, title in studio.WORK_ITEMS
         if client in clients
     }
+    _agree_budgets(workspace, clients)
     chance = random.Random(7)  # noqa: S311 - for show, the same on every machine
     for days, (key, notes, hours) in enumerate(OWN_TIME):
         record_time_log(
@@ -115,3 +118,22 @@ def _furnish(admin: Membership) -> None:
             seconds=int(Decimal(hours) * 3600),
             notes=notes,
         )
+
+
+def _agree_budgets(workspace: Workspace, clients: dict[str, Client]) -> None:
+    """Hours every month, part of which is carried over; money for a project; one that is used up."""
+    today = workspace.today()
+    save_budget(
+        workspace=workspace, client=clients["Halvorsen Maritime"], unit="hours", amount=Decimal(40), period="monthly",
+        starts_on=(today.replace(day=1) - timedelta(days=40)).replace(day=1), rollover="capped",
+        rollover_cap=Decimal(20),
+    )  # fmt: skip
+    save_budget(
+        workspace=workspace, project=clients["Café Lumière"].projects.get(name=PROJECT_NAMES["Online ordering"]),
+        unit="money", amount=Decimal(18000), period="once", starts_on=today - timedelta(days=75),
+        ends_on=today + timedelta(days=45),
+    )  # fmt: skip
+    save_budget(
+        workspace=workspace, client=clients["Ōtani Ceramics"], unit="hours", amount=Decimal(2), period="once",
+        starts_on=today - timedelta(days=30), ends_on=today + timedelta(days=30),
+    )  # fmt: skip
