@@ -9,17 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Iterator
 from datetime import datetime, timedelta
-from functools import cache
-from itertools import islice
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING
 
-from django.db import connection
-from django.db.models import Model
 from django.utils import timezone
 
 from accounts.audit import origin, record_audit
+from accounts.functions import Parts, ask
 from accounts.models import ApiKey, ApiKeyAccess, Membership, User, Workspace
 from accounts.tenancy import tenant_scope
 
@@ -27,8 +23,7 @@ if TYPE_CHECKING:
     from accounts.middleware import Tenancy
 
 LAST_USED_GRAIN = timedelta(minutes=1)
-
-Row = TypeVar("Row", bound=Model)
+HOLDER: Parts = (("key", ApiKey), ("membership", Membership), ("workspace", Workspace), ("person", User))
 
 
 def _hash(secret: str) -> str:
@@ -95,14 +90,10 @@ def tenancy_of(key: str) -> Tenancy | None:
     if marker != "tb" or not prefix.isalnum() or not secret or not key.isascii():
         return None
     now = timezone.now()
-    with connection.cursor() as cursor:
-        cursor.execute(_question(), [prefix, _hash(secret), now])
-        values = cursor.fetchone()
-    if values is None:
+    found = ask("accounts_api_key_holder", HOLDER, prefix, _hash(secret), now)
+    if not found:
         return None
-    left = iter(values)
-    row, membership = _read(ApiKey, left), _read(Membership, left)
-    workspace, user = _read(Workspace, left), _read(User, left)
+    row, membership, workspace, user = found[0]
     row.user = membership.user = user
     membership.workspace = workspace
     if row.last_used_at is None or now - row.last_used_at > LAST_USED_GRAIN:
@@ -111,26 +102,3 @@ def tenancy_of(key: str) -> Tenancy | None:
     return Tenancy(
         user=user, workspace=workspace, membership=membership, memberships=(membership,), api_key=row
     )
-
-
-@cache
-def _question() -> str:
-    """The SQL that asks for all that a key (prefix, hash) says at a moment: columns of four rows, side by side."""
-    parts: dict[str, type[Model]] = {
-        "key": ApiKey,
-        "membership": Membership,
-        "workspace": Workspace,
-        "person": User,
-    }
-    columns = ", ".join(
-        f'(holder.{part})."{field.column}"'
-        for part, model in parts.items()
-        for field in model._meta.concrete_fields
-    )
-    return f"SELECT {columns} FROM accounts_api_key_holder(%s, %s, %s) AS holder"  # noqa: S608 - own names
-
-
-def _read(model: type[Row], values: Iterator[Any]) -> Row:
-    """A row of the model from its columns, which are the next ones."""
-    names = [field.attname for field in model._meta.concrete_fields]
-    return model.from_db(connection.alias, names, list(islice(values, len(names))))

@@ -1,0 +1,45 @@
+"""Asking the database's own functions: each answers in one round trip what would take several statements and a span.
+
+Such a function (`accounts_api_key_holder`, `accounts_places`: migrations 0005 and 0006) returns rows of tables side by
+side, `RETURNS TABLE (key accounts_apikey, person accounts_user)`. It names whole rows, so that a column added to a table
+is in its answers too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cache
+from itertools import islice
+from typing import Any
+
+from django.db import connection
+from django.db.models import Model
+
+Parts = tuple[tuple[str, type[Model]], ...]
+
+
+def ask(function: str, parts: Parts, *values: Any) -> list[list[Any]]:
+    """Rows of the function's answer to the values. Each is a list of objects, one a part, in the parts' order.
+
+    parts: the names of the function's columns, and of what models these are rows.
+    """
+    with connection.cursor() as cursor:
+        cursor.execute(_question(function, parts, len(values)), values)
+        answer = cursor.fetchall()
+    return [_objects(parts, iter(row)) for row in answer]
+
+
+@cache
+def _question(function: str, parts: Parts, count: int) -> str:
+    columns = ", ".join(
+        f'(answer.{name})."{field.column}"' for name, model in parts for field in model._meta.concrete_fields
+    )
+    return f"SELECT {columns} FROM {function}({', '.join(['%s'] * count)}) AS answer"  # noqa: S608 - own names
+
+
+def _objects(parts: Parts, values: Iterator[Any]) -> list[Any]:
+    names = [[field.attname for field in model._meta.concrete_fields] for _, model in parts]
+    return [
+        model.from_db(connection.alias, these, list(islice(values, len(these))))
+        for (_, model), these in zip(parts, names, strict=True)
+    ]
