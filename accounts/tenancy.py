@@ -29,11 +29,10 @@ from django.db.migrations.state import ProjectState
 
 from accounts.ids import uuid7
 
-# Span name -> the setting that opens it. The value is what the policy compares with.
+# Span name -> the setting that opens it. The value is what the policy compares with. The first two are opened by the
+# database's own functions, which look up what comes before every answer (accounts/functions.py).
 SPAN_USER = "timebridge.user"  # a signed-in person's own memberships, and the workspaces of those
-SPAN_API_KEY = (
-    "timebridge.api_key"  # the one API key with this prefix (the function of migration 0005 opens it)
-)
+SPAN_API_KEY = "timebridge.api_key"  # the one API key with this prefix
 SPAN_CLIENT_LINK = "timebridge.client_link"  # the one client link whose token has this SHA-256
 SPAN_SWEEP = "timebridge.sweep"  # what is due, over all workspaces: connections and runs, read only
 

@@ -8,6 +8,7 @@ from config import health, mail, views
 security_list = RedirectView.as_view(pattern_name="security")
 
 urlpatterns = [
+    path("api/", include("config.api_urls")),  # first: each address before is one more to compare with
     path("healthz", health.healthz),
     path("readyz", health.readyz),
     path("metrics", health.metrics),
@@ -28,5 +29,4 @@ urlpatterns = [
     path("accounts/2fa/", security_list),
     path("accounts/2fa/webauthn/", security_list),
     path("accounts/2fa/", include("allauth.mfa.urls")),
-    path("api/", include("config.api_urls")),
 ]
