@@ -31,7 +31,7 @@ from harvest.models import HarvestItem
 from harvest.payloads import TimeEntryPayload, content_hash
 from harvest.terms import Terms, entry_values, hours_of, slug_of
 from inbound.adjustments import note_difference, withdraw_difference
-from integrations.logs_side import values_of
+from integrations.logs_side import take_values, values_of
 from integrations.models import (
     OPEN_CHANGES,
     ChangeState,
@@ -284,13 +284,13 @@ class Batch:
         self._events: list[_Event] = []
         self._states: list[_State] = []
         self._touched: set[UUID] = set()
-        self._rates: dict[str, Decimal] = dict(terms.rates)
+        self._rates = {UUID(activity): rate for activity, rate in terms.rates.items()}
 
     # --- Deeds -------------------------------------------------------------------------------------------------------
     def apply(self, log: TimeLog, fields: Values, external_id: str = "") -> Values:
         """As apply_here."""
         before = values_of(log)
-        if self._set(log, fields):
+        if take_values(log, fields, rate=self._rate):
             log.updated_at = self.now
             self._changed["updated"][log.id] = log
             self.event(log, Deed.TAKEN, external_id, before=before, after=fields)
@@ -305,7 +305,7 @@ class Batch:
     def restore(self, log: TimeLog, fields: Values, external_id: str = "") -> Values:
         """As restore_here."""
         before = values_of(log)
-        self._set(log, fields)
+        take_values(log, fields, rate=self._rate)
         log.deleted_at, log.updated_at = None, self.now
         self._changed["restored"][log.id] = log
         self._touched.add(log.id)
@@ -389,39 +389,7 @@ class Batch:
         self._touched.add(log.id)
         return stated.statement if stated else None
 
-    def _set(self, log: TimeLog, fields: Values) -> bool:
-        before = values_of(log)
-        for name, value in fields.items():
-            match name, value:
-                case Field.PLACEMENT, (str(client), project):
-                    log.client_id = UUID(client)
-                    log.project_id = UUID(project) if project else None
-                case Field.ACTIVITY, str() | None:
-                    if value != before[Field.ACTIVITY]:
-                        log.activity_type_id = UUID(value) if value else None
-                        log.hourly_rate = self._rate(value)
-                case Field.SPENT_DATE, date():
-                    log.spent_date = value
-                case Field.DURATION, int():
-                    log.seconds = value
-                case Field.NOTES, str():
-                    log.notes = value
-                case Field.OWNER, str():
-                    log.owner_id = UUID(value)
-                case Field.BILLABLE, bool():
-                    log.billable = value
-                case _:
-                    raise TypeError(f"Not a value of ours for {name}: {value!r}")
-        item = log.work_item if log.work_item_id else None
-        if item is not None and (
-            item.client_id != log.client_id or item.project_id not in (None, log.project_id)
-        ):
-            log.work_item = None
-        return values_of(log) != before
-
-    def _rate(self, activity: str | None) -> Decimal:
-        if activity is None:
-            return Decimal("0.00")
+    def _rate(self, activity: UUID) -> Decimal:
         if activity not in self._rates:
             kept = ActivityType.objects.filter(workspace_id=self.workspace_id, id=activity)
             self._rates[activity] = kept.values_list("hourly_rate", flat=True).first() or Decimal("0.00")
