@@ -8,23 +8,21 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 
 from accounts.middleware import WorkspaceRequest
-from accounts.models import Workspace
 from accounts.notices import unread_of
 from accounts.pages import workspace_page
 from config.charts import chart_of
-from inbound.models import ProposalStatus, TimeProposal
-from integrations.models import Connection, ConnectionStatus, SyncRun
+from config.home import first_steps, health_of, waiting_of
+from settlement.budget_selectors import budgets_at_a_glance
 from timelogs.selectors import days_of, time_logs_of, totals_of
 
 DAYS = 14
 RECENT = 8
-WAITING = 5
 NOTICES = 3
 
 
 @workspace_page
 def home(request: WorkspaceRequest) -> HttpResponse:
-    """Two weeks of time by day, recent time, what waits in Inbound, Harvest's state. `who`: me, or everyone."""
+    """Budgets, two weeks of time by day, recent time, what waits in Inbound, sync health. `who`: me, or everyone."""
     workspace, user = request.tenancy.workspace, request.user
     today = workspace.today()
     logs = time_logs_of(workspace)
@@ -34,7 +32,7 @@ def home(request: WorkspaceRequest) -> HttpResponse:
     monday = today - timedelta(days=today.weekday())
     days = days_of(logs, first=today - timedelta(days=DAYS - 1), last=today)
     whose = f"{user}'s time" if mine else "Everybody's time"
-    waiting = TimeProposal.objects.filter(workspace=workspace, status=ProposalStatus.PENDING)
+    unread = list(unread_of(workspace, user).order_by("-created_at", "-id")[: NOTICES + 1])
     context = {
         "mine": mine,
         "today": days[-1],
@@ -43,30 +41,14 @@ def home(request: WorkspaceRequest) -> HttpResponse:
         "month_name": f"{today:%B}",
         "chart": chart_of(id="fortnight", title=f"{whose}, the last {DAYS} days", days=days, today=today),
         "recent": logs.order_by("-spent_date", "-id")[:RECENT],
-        "proposals": waiting.select_related("client", "owner").order_by("-spent_date", "-id")[:WAITING],
-        "waiting": waiting.count(),
-        "harvest": _harvest(workspace),
-        "unread": unread_of(workspace, user).order_by("-created_at", "-id")[:NOTICES],
+        "steps": first_steps(workspace, request.tenancy.membership),
+        "glance": budgets_at_a_glance(workspace),
+        "waits": waiting_of(workspace),
+        "health": health_of(workspace),
+        "unread": unread[:NOTICES],
+        "more_unread": len(unread) > NOTICES,
     }
     return render(request, "home.html", context)
-
-
-def _harvest(workspace: Workspace) -> dict[str, object] | None:
-    """The state of the connection and its last run, or None where there was never one."""
-    connection = (
-        Connection.objects.filter(workspace=workspace)
-        .exclude(status=ConnectionStatus.NOT_CONNECTED)
-        .select_related("connected_by")
-        .first()
-    )
-    if connection is None:
-        return None
-    run = (
-        SyncRun.objects.filter(workspace=workspace, connection=connection, dry_run=False)
-        .order_by("-id")
-        .first()
-    )
-    return {"connection": connection, "run": run}
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from calendar import monthrange
 from dataclasses import dataclass
 from datetime import date
+from decimal import Decimal
 from itertools import groupby
 
 from django.db.models import F, QuerySet, Sum
@@ -46,14 +47,17 @@ class Done:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """A month of a client. budgets: those that are on, as they stood on the month's last day (or stand today).
+    """A month of a client.
+
+    budgets: those that are on, as they stood on the month's last day (or stand today), each with what is left of it, or
+    what is over it.
 
     previous, next: the months around it that the link shows, if any.
     """
 
     first: date
     last: date
-    budgets: list[Standing]
+    budgets: list[tuple[Standing, Decimal]]
     projects: list[Work]
     days: list[Done]
     previous: date | None
@@ -106,7 +110,11 @@ def report_of(workspace: Workspace, client: Client, *, month: date, show_notes: 
     return Report(
         first=month,
         last=last,
-        budgets=[one for one in standings(workspace, ordered, on=shown_until) if one.state == State.RUNNING],
+        budgets=[
+            (one, abs(one.remaining))
+            for one in standings(workspace, ordered, on=shown_until)
+            if one.state == State.RUNNING
+        ],
         projects=[
             Work(name, seconds)
             for (name, _), seconds in sorted(by_project.items(), key=lambda pair: -pair[1])

@@ -16,6 +16,7 @@ from accounts.urls import urlpatterns as accounts_urls
 from clients.urls import urlpatterns as clients_urls
 from inbound.urls import urlpatterns as inbound_urls
 from settlement.budget_urls import urlpatterns as budget_urls
+from settlement.link_urls import urlpatterns as link_urls
 from settlement.links import make_link
 from settlement.statement_urls import urlpatterns as statement_urls
 from tests.factories import (
@@ -132,7 +133,8 @@ SPOTS = [
     Spot("sessions-end", post=True),
     Spot("session-end", ("session",), post=True),
 ]
-OPEN = {"theme", "workspace-switch"}  # theme is nobody's; the switch is tested with the switcher
+# theme and a client's link are anybody's; the switch is tested with the switcher.
+OPEN = {"shared", "theme", "workspace-switch"}
 named = pytest.mark.parametrize("spot", SPOTS, ids=lambda spot: spot.name)
 
 
@@ -178,7 +180,15 @@ def address(spot: Spot, ids: dict[str, object]) -> str:
 
 
 def test_every_page_is_in_the_table() -> None:
-    patterns = [*accounts_urls, *clients_urls, *inbound_urls, *budget_urls, *statement_urls, *timelogs_urls]
+    patterns = [
+        *accounts_urls,
+        *clients_urls,
+        *inbound_urls,
+        *budget_urls,
+        *statement_urls,
+        *timelogs_urls,
+        *link_urls,
+    ]
     names = {one.name for one in patterns if isinstance(one, URLPattern)} | {"home"}
     assert names - OPEN == {spot.name for spot in SPOTS}
     assert names <= set(get_resolver().reverse_dict)
