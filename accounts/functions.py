@@ -1,8 +1,8 @@
 """Asking the database's own functions: each answers in one round trip what would take several statements and a span.
 
 Such a function (`accounts_api_key_holder`, `accounts_places`: migrations 0005 and 0006) returns rows of tables side by
-side, `RETURNS TABLE (key accounts_apikey, person accounts_user)`. It names whole rows, so that a column which a table is
-given later is in its answers too.
+side, `RETURNS TABLE (key accounts_apikey, person accounts_user)`. These are whole rows: a column that a table is given
+later is in its answers too.
 """
 
 from __future__ import annotations
