@@ -131,6 +131,7 @@ def shared(request: HttpRequest, token: str) -> HttpResponse:
 
 
 shared.unscoped = True  # type: ignore[attr-defined]  # the scope is the link's, whoever is signed in
+shared.unlocked = True  # type: ignore[attr-defined]  # and so is what it shows
 
 
 def _bare(

@@ -177,6 +177,13 @@ def test_session_elsewhere_is_seen_and_ended(
     expect(there.get_by_role("heading", name="Sign in")).to_be_visible()
 
 
+def test_documentation_of_the_api_works_under_the_policy(studio: Studio, page: Page, sign_in: SignIn) -> None:
+    """Any refusal of the browser would be an error on the console, which fails the test."""
+    sign_in(page)
+    page.goto(f"{studio.url}/api/docs/")
+    page.locator(".opblock").first.wait_for(timeout=60_000)
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", [1280, 390])
 def test_pages_of_signing_in_are_sound(
