@@ -1,4 +1,4 @@
-"""Second factors in a real browser: a passkey made, used alone and after the password; an app; recovery codes; sessions."""
+"""Second factors in a real browser: a passkey, made and used alone or after the password; an app; codes; sessions."""
 
 from __future__ import annotations
 
