@@ -20,6 +20,7 @@ from typing import Any
 from uuid import UUID
 
 from django.db import DataError, IntegrityError, transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from accounts.bulk import copy_rows
@@ -164,9 +165,10 @@ class _Page:
         changes = OutboundChange.objects.filter(
             workspace_id=self.run.workspace_id, time_log__id__anyof=list(self.logs)
         )
-        touched = changes.filter(updated_at__gte=since).exclude(state=ChangeState.CANCELLED)
-        sending = changes.filter(state=ChangeState.SENDING)
-        return set(touched.union(sending).values_list("time_log_id", flat=True))
+        # Being sent, or begun and not known to have ended; or done since, when what was read may be from before.
+        open_ended = Q(state=ChangeState.SENDING) | Q(begun__isnull=False)
+        since_then = Q(updated_at__gte=since) & ~Q(state=ChangeState.CANCELLED)
+        return set(changes.filter(open_ended | since_then).values_list("time_log_id", flat=True))
 
     # --- Going through it --------------------------------------------------------------------------------------------
     def bring(self) -> None:
@@ -221,7 +223,13 @@ class _Page:
     ) -> None:
         """Link an entry to the log that it is: the base is what its lost attempt sent, else what is equal."""
         log = self.logs.get(log_id)
-        if log is None or log.deleted_at is not None or log.id in self.linked:
+        own = entry.external_reference_id == str(log_id)
+        if (
+            log is None
+            or log.deleted_at is not None
+            or log.id in self.linked
+            or (log.id in self.busy and not own)
+        ):
             self._tell(external_id, entry, self._unchanged("Its log was changed at the same moment."))
             return
         told = Told(Outcome.LINKED)

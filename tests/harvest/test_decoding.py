@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from harvest import payloads
-from harvest.decoding import parse_entries
+from harvest.decoding import parse_entries, parse_ids
 from harvest.payloads import TimeEntryPayload, parse_json, read_entries
 from tests.harvest.test_payloads import ROW
 
@@ -91,3 +91,24 @@ def test_what_is_no_page_is_left_to_the_patient_way(body: bytes) -> None:
             parse_entries(body)
     else:
         assert parse_entries(body) == expected
+
+
+@pytest.mark.parametrize(
+    ("rows", "expected"),
+    [
+        ([], []),
+        ([{"id": 1}, {"id": 2_400_000_001, "hours": "odd"}], ["1", "2400000001"]),
+        ([{"id": "17"}, {"id": 18}], ["17", "18"]),
+    ],
+)
+def test_ids_alone_are_read_of_any_entry_that_has_one(rows: list[Any], expected: list[str]) -> None:
+    body = json.dumps({"time_entries": rows, "total_entries": 7, "links": {"next": None}}).encode()
+    assert parse_ids(body) == {"time_entries": expected, "total_entries": 7, "links": {"next": None}} | (
+        {} if expected[:1] == ["17"] else {"total_pages": None, "next_page": None}
+    )
+
+
+@pytest.mark.parametrize("rows", [[{"id": 1}, {"hours": 1}], [{"id": 1}, None], [{"id": -1}, {"id": "x"}]])
+def test_a_listing_with_a_row_that_is_nobody_is_no_listing(rows: list[Any]) -> None:
+    with pytest.raises(ValueError, match=r"id|entry"):
+        parse_ids(json.dumps({"time_entries": rows}).encode())
