@@ -12,7 +12,7 @@ from functools import cache
 from itertools import islice
 from typing import Any
 
-from django.db import connection
+from django.db import OperationalError, connection
 from django.db.models import Model
 
 Parts = tuple[tuple[str, type[Model]], ...]
@@ -23,10 +23,30 @@ def ask(function: str, parts: Parts, *values: Any) -> list[list[Any]]:
 
     parts: the names of the function's columns, and of what models these are rows.
     """
+    kept: Any = connection  # its types know nothing of health checks
+    if (
+        kept.connection is None
+        or kept.in_atomic_block
+        or kept.health_check_done
+        or not kept.health_check_enabled
+    ):
+        answer = _answer(function, parts, values)
+    else:
+        # The first question of a request is itself the look whether a kept connection is still good; Django would have
+        # taken a round trip of its own for that.
+        kept.health_check_done = True
+        try:
+            answer = _answer(function, parts, values)
+        except OperationalError:
+            kept.close()
+            answer = _answer(function, parts, values)
+    return [_objects(parts, iter(row)) for row in answer]
+
+
+def _answer(function: str, parts: Parts, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
     with connection.cursor() as cursor:
         cursor.execute(_question(function, parts, len(values)), values)
-        answer = cursor.fetchall()
-    return [_objects(parts, iter(row)) for row in answer]
+        return cursor.fetchall()
 
 
 @cache
