@@ -12,11 +12,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Page, expect
 
-from accounts.tenancy import tenant_scope
-from clients.models import Client
-from settlement.budgets import save_budget
 from tests.e2e.conftest import Studio, assert_accessible, assert_no_sideways_scroll
-from tests.factories import make_client, make_time_log
+from tests.factories import make_budget, make_client, make_time_log
 
 pytestmark = pytest.mark.e2e
 
@@ -26,12 +23,6 @@ PICTURES = os.environ.get("BUDGET_PICTURES")  # a directory to leave pictures in
 def picture(page: Page, name: str) -> None:
     if PICTURES:
         page.screenshot(path=Path(PICTURES) / f"{name}.png", full_page=True)
-
-
-def budget_of(client: Client, **values: object) -> None:
-    usual = {"unit": "hours", "period": "monthly", "amount": Decimal(40)}
-    with tenant_scope(client.workspace_id):
-        save_budget(workspace=client.workspace, client=client, **{**usual, **values})
 
 
 def test_a_budget_is_added_and_moves_with_the_time(
@@ -72,7 +63,7 @@ def test_a_budget_is_added_and_moves_with_the_time(
     row = page.get_by_role("row", name="Acme / Website")
     expect(row.get_by_text("Over")).to_be_visible()
     page.goto(f"{studio.url}/notices/")
-    expect(page.get_by_text("Acme / Website: 90 % of the budget is used")).to_be_visible()
+    expect(page.get_by_text("Acme / Website: 90 % of the budget is used", exact=True)).to_be_visible()
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -95,12 +86,12 @@ def test_pages_of_budgets_are_accessible_and_fit(
             seconds=4000,
             activity_type=studio.design,
         )
-    budget_of(studio.acme)
-    budget_of(studio.acme, project=studio.website, unit="money", amount=Decimal("12.50"))
-    budget_of(
+    make_budget(studio.acme)
+    make_budget(studio.acme, project=studio.website, unit="money", amount=Decimal("12.50"))
+    make_budget(
         studio.acme, unit="money", amount=Decimal(2500), rollover="all", starts_on=date(today.year - 1, 1, 1)
     )
-    budget_of(
+    make_budget(
         brook,
         unit="money",
         amount=Decimal(12000),
@@ -108,7 +99,7 @@ def test_pages_of_budgets_are_accessible_and_fit(
         starts_on=start,
         ends_on=today + timedelta(days=120),
     )
-    budget_of(brook, amount=Decimal(0))
+    make_budget(brook, amount=Decimal(0))
     for name, size in (("desk", {"width": 1280, "height": 800}), ("phone", {"width": 390, "height": 844})):
         page = new_page(viewport=size, color_scheme=scheme)
         sign_in(page, "/budgets/")

@@ -17,14 +17,12 @@ from django.urls import reverse
 
 from accounts.models import Membership, Notice, Workspace
 from accounts.tenancy import tenant_scope
-from clients.models import Client
 from clients.services import save_client, save_project
 from settlement.budget_math import Period
 from settlement.budget_selectors import budgets_at_a_glance, budgets_of, statement_budget
-from settlement.budgets import save_budget
 from settlement.models import Budget
 from settlement.templatetags.budgets import days_text
-from tests.factories import make_activity_type, make_client, make_project, make_time_log
+from tests.factories import make_activity_type, make_budget, make_client, make_project, make_time_log
 from tests.pages.conftest import Visit, visit
 from timelogs.models import TimeLog
 
@@ -37,12 +35,6 @@ pytestmark = pytest.mark.django_db
 def _june() -> Iterator[None]:
     with time_machine.travel(datetime(2026, 6, 12, 12, tzinfo=UTC), tick=False):
         yield
-
-
-def make_budget(client: Client, **values: Any) -> Budget:
-    usual = {"unit": "hours", "period": "monthly", "amount": Decimal(40)}
-    with tenant_scope(client.workspace_id):
-        return save_budget(workspace=client.workspace, client=client, **{**usual, **values})
 
 
 def text_of(answer: Any) -> str:
