@@ -28,7 +28,8 @@ def _settled(canary: str) -> dict[str, Any]:
     """A log as an adjustment holds it."""
     return {
         "spent_date": "2026-06-01", "seconds": 60, "notes": canary, "billable": True, "hourly_rate": "10.00",
-        "client": {"id": "1", "name": canary}, "project": None, "activity_type": None, "owner": None,
+        "client": {"id": "1", "name": canary}, "owner": {"id": "1", "name": canary},
+        "project": None, "activity_type": None,
     }  # fmt: skip
 
 
