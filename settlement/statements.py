@@ -4,9 +4,9 @@ Why no log is ever on two live statements: a draft holds nothing; issuing writes
 takes, and the database lets each log be held by one entry (`settlement_entry_log_once`). A client has one draft at a
 time, so two issues meet on a log only where a log changes its client between them, and there the row locks decide.
 
-Why nothing slips: issuing locks the draft, then its logs in the order of their ids, and reads their values in that
-same statement. An edit that came first is waited for, and its outcome is what is issued; one that comes after finds
-the log settled and is refused. A log made meanwhile is a late one: for the next statement.
+Why nothing slips: issuing locks the draft, then its logs in the order of their ids, and reads their values after that.
+An edit that came first is waited for, and its outcome is what is issued; one that comes after finds the log settled and
+is refused. A log made meanwhile is a late one: for the next statement.
 
 Why the numbers have no gaps: the counter's row is locked last and written in the issuing transaction; what is rolled
 back took no number. A void statement keeps its own.
@@ -30,7 +30,7 @@ from settlement.statement_math import Sheet
 from settlement.statement_selectors import (
     adjustments_on,
     budgets_of,
-    entry_of,
+    entries_from,
     free_adjustments,
     issued_entries,
     lines_of,
@@ -112,15 +112,15 @@ def issue_statement(*, statement: Statement, by: Membership) -> Statement:
     statement = _locked(statement)
     _expect_draft(statement, "issued again")
     workspace = statement.workspace
-    # The lock and the values in one statement: what a lock waited for is read as it was left. (A log that left the
-    # period or the client meanwhile is found no more.)
-    logs = list(logs_for(statement).select_for_update(of=("self",)).order_by("id"))
+    # What the lock waited for is found as it was left: a log that left the period or the client meanwhile is not.
+    taken = logs_for(statement).select_for_update().order_by("id").values_list("id", flat=True)
+    logs = TimeLog.objects.filter(workspace=workspace, id__anyof=list(taken))
     # An adjustment's log first, as Inbound locks it: neither a decision nor a void of its statement comes between.
     adjustments = free_adjustments(workspace, [statement.client_id])
     adjusted = TimeLog.objects.filter(workspace=workspace, id__in=adjustments.values("time_log_id"))
     list(adjusted.select_for_update().order_by("id").values_list("id"))
     list(adjustments.select_for_update(of=("self",)))
-    entries = [entry_of(log, statement) for log in logs]
+    entries = entries_from(logs.order_by("id"), statement)
     entries += adjustments_on(workspace, [statement])[statement.id]
     if not entries:
         raise Invalid({"detail": [NOTHING]})
@@ -132,7 +132,7 @@ def issue_statement(*, statement: Statement, by: Membership) -> Statement:
     )
     _write(entries)
     now = timezone.now()
-    TimeLog.objects.filter(workspace=workspace, id__anyof=[log.id for log in logs]).update(settled_at=now)
+    logs.update(settled_at=now)
     statement.status, statement.frozen = StatementStatus.ISSUED, sheet.as_json()
     statement.issued_at, statement.issued_by = now, by.user
     statement.number = _next_number(workspace)
