@@ -6,10 +6,12 @@ The forms behind it are allauth's, in our templates (config/templates/account, .
 from __future__ import annotations
 
 import functools
+import time
 from typing import Any
 
+from allauth.account import app_settings as account_settings
 from allauth.account.adapter import get_adapter
-from allauth.account.internal.flows.reauthentication import is_reauthentication_required
+from allauth.account.internal.flows.login import get_authentication_records
 from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
@@ -42,8 +44,12 @@ def person_page(view: View) -> View:
 
 
 def unconfirmed(request: HttpRequest, up: str) -> HttpResponse | None:
-    """For what is delicate: None where a person has shown of late who they are, else the way to, and back to `up`."""
-    if not is_reauthentication_required(request, app="allauth.account"):
+    """For what is delicate: None where a person has shown of late who they are, else the way to, and back to `up`.
+
+    To have signed in of late will do. (allauth's own pages, which change how one signs in, ask in any case.)
+    """
+    records = get_authentication_records(request, request.user)
+    if records and time.time() - records[-1]["at"] < account_settings.REAUTHENTICATION_TIMEOUT:
         return None
     methods = get_adapter().get_reauthentication_methods(request.user)
     if not methods:

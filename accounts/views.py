@@ -25,6 +25,7 @@ from accounts.pages import (
     unlocked,
     workspace_page,
 )
+from accounts.security_views import unconfirmed
 from accounts.selectors import api_keys_of, members_of, memberships_of
 
 THEME_DAYS = 365
@@ -121,6 +122,8 @@ def api_keys(request: WorkspaceRequest) -> HttpResponse:
     form = ApiKeyForm(request.POST if request.method == "POST" else None)
     made = key = None
     if form.is_bound and form.is_valid():
+        if asked := unconfirmed(request, reverse("api-keys")):
+            return asked
         made, key = make_api_key(
             workspace=tenancy.workspace,
             user=tenancy.user,

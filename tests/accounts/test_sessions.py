@@ -58,10 +58,11 @@ def test_each_session_is_listed_with_device_address_and_times(ada: Membership) -
 def test_session_is_ended_at_once_after_confirming(ada: Membership) -> None:  # noqa: F811
     here, there = signed_in(ada), signed_in(ada)
     end = reverse("session-end", args=[row_of(there).pk])
-    answer = here.post(end)
-    assert answer["Location"].startswith(reverse("account_reauthenticate"))
-    assert there.get("/").status_code == 200, "not without confirming"
-    confirmed(here).post(end)
+    with time_machine.travel(timezone.now() + timedelta(minutes=11)):  # signed in a while ago
+        answer = here.post(end)
+        assert answer["Location"].startswith(reverse("account_reauthenticate"))
+        assert there.get("/").status_code == 200, "not without confirming"
+        confirmed(here).post(end)
     assert there.get("/").status_code == 302
     assert there.get("/api/v1/me/").status_code == 401
     assert here.get("/").status_code == 200
@@ -198,3 +199,15 @@ def test_signing_in_while_redis_is_away_is_refused_in_words(
     assert answer.status_code == 503
     assert "This cannot be done just now" in words(answer)
     assert inside.get("/clients/").status_code == 200
+
+
+def test_api_key_is_made_by_who_has_shown_of_late_who_they_are(ada: Membership) -> None:  # noqa: F811
+    client, values = signed_in(ada), {"name": "Script", "access": "read", "lifetime": ""}
+    place = reverse("api-keys")
+    assert "is made" in words(client.post(place, values))
+    with time_machine.travel(timezone.now() + timedelta(minutes=11)):
+        answer = client.post(place, values)
+        assert answer["Location"].startswith(reverse("account_reauthenticate"))
+        assert "Confirm that it is you" in words(client.get(answer["Location"]))
+        client.post(answer["Location"], {"password": SECRET})
+        assert "is made" in words(client.post(place, values))
