@@ -20,7 +20,7 @@ from django.utils import timezone
 from accounts.errors import RunInProgress, ServiceError
 from accounts.models import User, Workspace
 from accounts.services import record_audit
-from inbound.models import ProposalStatus, TimeProposal
+from inbound.models import Adjustment, ProposalStatus, TimeProposal
 from integrations.logs_side import values_of
 from integrations.models import (
     LIVE_STATES,
@@ -100,6 +100,12 @@ def _logs(run: SyncRun) -> tuple[list[UUID], list[Kept]]:
             | Q(former_log__id__anyof=[log.id for log in logs])
         )
     }
+    # Of statements that were voided since: what was decided about this time stays, and so does the time.
+    adjusted = set(
+        Adjustment.objects.filter(workspace_id=run.workspace_id, time_log_id__in=made).values_list(
+            "time_log_id", flat=True
+        )
+    )
     remove, kept = [], []
     for log in logs:
         link = links.get(log.id)
@@ -110,6 +116,8 @@ def _logs(run: SyncRun) -> tuple[list[UUID], list[Kept]]:
             kept.append(Kept(log.id, "It has been deleted here since; it stays deleted."))
         elif not went and log.updated_at != log.created_at and not _as_agreed(log, link):
             kept.append(Kept(log.id, "It has been edited since."))
+        elif log.id in adjusted:
+            kept.append(Kept(log.id, "It was on a statement, and Harvest has changed it since."))
         else:
             remove.append(log.id)
     return remove, kept

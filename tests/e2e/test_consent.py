@@ -50,7 +50,7 @@ def enter(page: Page, live_server: Any) -> Page:
     page.goto(f"{live_server.url}/accounts/login/?next={PAGE}")
     page.get_by_label("E-mail address").fill(EMAIL)
     page.get_by_label("Password").fill(PASSWORD)
-    page.get_by_role("button", name="Sign in").click()
+    page.get_by_role("button", name="Sign in", exact=True).click()
     page.wait_for_url(f"{live_server.url}{PAGE}")
     return page
 

@@ -75,7 +75,7 @@ def enter(live_server: Any) -> Callable[[Page, str], Page]:
         page.goto(f"{live_server.url}/accounts/login/?next={path}")
         page.get_by_label("E-mail address").fill(EMAIL)
         page.get_by_label("Password").fill(PASSWORD)
-        page.get_by_role("button", name="Sign in").click()
+        page.get_by_role("button", name="Sign in", exact=True).click()
         page.wait_for_url(f"{live_server.url}{path}")
         return page
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.db.models import F
 from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -18,6 +19,7 @@ from accounts.errors import Forbidden, ServiceError
 from accounts.models import Membership
 from accounts.tenancy import tenant_scope
 from clients.models import Client
+from harvest.undo import undo_run
 from inbound.adjustments import (
     accept_adjustment,
     adjustments_to_settle,
@@ -28,6 +30,7 @@ from inbound.adjustments import (
 )
 from inbound.models import Adjustment, AdjustmentKind, AdjustmentStatus
 from inbound.signals import adjustment_restoring
+from integrations.models import Connection, RunEntry, RunKind, SyncRun
 from tests.factories import (
     make_activity_type,
     make_client,
@@ -259,6 +262,36 @@ def test_voided_statement_ends_its_adjustments(admin: Membership, acme: Client, 
     TimeLog.objects.filter(id=log.id).update(settled_at=timezone.now(), seconds=9000)
     assert not adjustments_to_settle(admin.workspace, acme)
     assert noted(log, seconds=9360).seconds_delta == 360
+
+
+def test_undo_of_a_run_keeps_time_that_was_adjusted(admin: Membership, acme: Client, scope: None) -> None:
+    """Its statement is voided, so it is free; what was decided about it refers to it still."""
+    logs = [make_time_log(admin, acme) for _ in range(2)]
+    kept = Connection.objects.create(workspace=admin.workspace)
+    run = SyncRun.objects.create(
+        workspace=admin.workspace,
+        connection=kept,
+        kind=RunKind.IMPORT,
+        state="succeeded",
+        account_id="1",
+        finished_at=timezone.now(),
+    )
+    for log in logs:
+        RunEntry.objects.create(
+            workspace=admin.workspace,
+            run=run,
+            external_id=str(log.id)[-12:],
+            outcome="imported",
+            time_log=log,
+        )
+    accept_adjustment(adjustment=noted(settle(logs[0]), seconds=7200), by=admin)
+    TimeLog.objects.update(settled_at=None, updated_at=F("created_at"))
+    undone = undo_run(workspace=admin.workspace, by=admin.user, run=run)
+    assert undone.undone == 1
+    assert [(one.time_log, one.detail) for one in undone.kept] == [
+        (logs[0].id, "It was on a statement, and Harvest has changed it since.")
+    ]
+    assert list(TimeLog.objects.values_list("id", flat=True)) == [logs[0].id]
 
 
 CHANGES = st.one_of(
