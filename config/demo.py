@@ -10,13 +10,16 @@ from datetime import timedelta
 from decimal import Decimal
 
 from accounts.models import Membership, Plan, Role, User, Workspace
-from accounts.selectors import memberships_of
+from accounts.selectors import members_of, memberships_of
 from accounts.services import add_member, create_workspace
 from accounts.tenancy import tenant_scope
 from clients.models import Client
 from clients.services import save_client, save_contact, save_project
 from harvest.sandbox import studio
 from settlement.budgets import save_budget
+from settlement.statement_forms import last_month
+from settlement.statements import draft_statement, issue_statement
+from timelogs.models import ActivityType, WorkItem
 from timelogs.services import record_time_log, save_activity_type, save_work_item
 
 WORKSPACE = "Northlight"
@@ -49,6 +52,15 @@ OWN_TIME = (
     ("OTAN-7", "", "2.25"),
     ("MERI-31", "Reminder e-mails, plain-text version", "1.08"),
     ("AEGE-2", "Ferry search: empty results", "0.50"),
+)
+# Of last month, and settled: the work item, its day, the person's first name, the kind of work, hours.
+SETTLED_TIME = (
+    ("MERI-31", 3, "Ingrid", "Design", "2.25", "Reminder e-mails: tone of voice, two drafts"),
+    ("MERI-31", 6, "Jun", "Development", "3.50", "Reminder e-mails: queue and retries"),
+    ("MERI-33", 9, "Tomás", "Design", "1.08", "Colour tokens: contrast in the dark theme"),
+    ("MERI-40", 12, "Jun", "Development", "5.00", "Date picker: keyboard and screen readers"),
+    ("MERI-40", 17, "Amara", "Research", "1.75", "Date picker: five sessions with patients"),
+    ("MERI-33", 20, "Tomás", "Design", "0.33", "Colour tokens: names"),
 )
 
 
@@ -118,6 +130,41 @@ def _furnish(admin: Membership) -> None:
             seconds=int(Decimal(hours) * 3600),
             notes=notes,
         )
+    _settle(admin, clients, items, kinds)
+
+
+def _settle(
+    admin: Membership,
+    clients: dict[str, Client],
+    items: dict[str, WorkItem],
+    kinds: dict[str, ActivityType],
+) -> None:
+    """Last month of one client on an issued statement; this month of another on a draft."""
+    workspace, today = admin.workspace, admin.workspace.today()
+    people = {one.user.get_short_name(): one.user for one in members_of(workspace)}
+    first, last = last_month(today)
+    for key, day, person, kind, hours, notes in SETTLED_TIME:
+        record_time_log(
+            workspace=workspace,
+            by=admin,
+            owner=people[person],
+            work_item=items[key],
+            activity_type=kinds[kind],
+            spent_date=first.replace(day=day),
+            seconds=int(Decimal(hours) * 3600),
+            notes=notes,
+        )
+    client = clients["Meridian Health Co-op"]
+    issue_statement(
+        statement=draft_statement(
+            workspace=workspace, by=admin, client=client, from_date=first, to_date=last
+        ),
+        by=admin,
+    )
+    client = clients["Halvorsen Maritime"]
+    draft_statement(
+        workspace=workspace, by=admin, client=client, from_date=today.replace(day=1), to_date=today
+    )
 
 
 def _agree_budgets(workspace: Workspace, clients: dict[str, Client]) -> None:
