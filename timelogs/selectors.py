@@ -9,7 +9,7 @@ from datetime import date, timedelta
 from decimal import Decimal
 from typing import Any, TypeVar
 
-from django.db.models import BooleanField, DecimalField, Func, Model, Q, QuerySet, Sum
+from django.db.models import BigIntegerField, BooleanField, DecimalField, Func, Model, Q, QuerySet, Sum
 from django.db.models.functions import Coalesce, Lower
 
 from accounts.models import Workspace
@@ -76,13 +76,19 @@ class Totals:
 
 # Columns of SQL: to put Django's own aggregates into words takes longer than PostgreSQL's answer.
 SUMS = [
-    Func(template=template, output_field=DecimalField())
-    for template in (
-        "count(*)",
-        "coalesce(sum(timelogs_timelog.seconds), 0)",
-        "coalesce(sum(timelogs_timelog.seconds) FILTER (WHERE timelogs_timelog.billable), 0)",
-        "coalesce(sum(timelogs_timelog.seconds * timelogs_timelog.hourly_rate)"
-        " FILTER (WHERE timelogs_timelog.billable), 0)",
+    Func(template=template, output_field=field)
+    for template, field in (
+        ("count(*)", BigIntegerField()),
+        ("coalesce(sum(timelogs_timelog.seconds), 0)", BigIntegerField()),
+        (
+            "coalesce(sum(timelogs_timelog.seconds) FILTER (WHERE timelogs_timelog.billable), 0)",
+            BigIntegerField(),
+        ),
+        (
+            "coalesce(sum(timelogs_timelog.seconds * timelogs_timelog.hourly_rate)"
+            " FILTER (WHERE timelogs_timelog.billable), 0)",
+            DecimalField(),
+        ),
     )
 ]
 

@@ -63,6 +63,24 @@ def test_list_writes_hours_and_texts_as_the_serializer(admin: Membership) -> Non
     assert {row["hours"] for row in rows} >= {"0.00", "0.01", "0.02", "1.01", "24.00"}
 
 
+def test_summary_is_of_whole_numbers_and_decimal_strings(admin: Membership) -> None:
+    client = make_client(admin.workspace)
+    api = Api(admin)
+    nothing = '{"count":0,"seconds":0,"hours":"0.00","billable_seconds":0,"amount":"0.00"}'
+    assert api.get("time-logs/summary/").content.decode() == nothing
+    # Two thirds of a cent each, rounded once: two cents. Rounded one by one they would be three.
+    for seconds, rate, billable in (
+        (12, "2.00", True),
+        (12, "2.00", True),
+        (12, "2.00", True),
+        (36, "9.00", False),
+    ):
+        kind = make_activity_type(admin.workspace, rate=rate)
+        make_time_log(admin, client, seconds=seconds, activity_type=kind, billable=billable)
+    some = '{"count":4,"seconds":72,"hours":"0.02","billable_seconds":36,"amount":"0.02"}'
+    assert api.get("time-logs/summary/").content.decode() == some
+
+
 @pytest.mark.parametrize(
     ("q", "notes"),
     [
