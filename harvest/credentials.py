@@ -14,7 +14,14 @@ from django.db import transaction
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
-from accounts.errors import AccountMismatch, Forbidden, Invalid, NotConnected, PlanRequired, UpstreamUnavailable
+from accounts.errors import (
+    AccountMismatch,
+    Forbidden,
+    Invalid,
+    NotConnected,
+    PlanRequired,
+    UpstreamUnavailable,
+)
 from accounts.models import Plan, User, Workspace
 from accounts.services import record_audit
 from harvest.client import HarvestClient, HarvestIdentity, Patience
@@ -23,7 +30,8 @@ from harvest.models import ClientMapping, HarvestItem, PersonMapping, ProjectMap
 from harvest.oauth import Tokens
 from harvest.payloads import UserPayload
 from harvest.renewal import Renewal, current_token, keep_tokens
-from integrations.models import AuthKind, Connection, ConnectionStatus, SyncLink
+from integrations import outgoing
+from integrations.models import AuthKind, Connection, ConnectionStatus, Direction, SyncLink
 from integrations.ratelimit import SharedThrottle, Usage, usage
 from integrations.runs import end_live_runs
 
@@ -188,6 +196,11 @@ def save_connection(
             clear_mappings(workspace)
             connection.watermark_at = None
             connection.default_task = ""
+            # What was begun there is nothing that this account could be asked about.
+            outgoing.cancel_all(
+                connection, detail="Another Harvest account was connected since it was saved.", forget=True
+            )
+            connection.direction = Direction.IMPORT
         person = credentials.person
         connection.status, connection.status_detail = ConnectionStatus.CONNECTED, ""
         connection.auth = AuthKind.OAUTH if credentials.tokens else AuthKind.TOKEN
@@ -227,6 +240,8 @@ def disconnect(*, workspace: Workspace, by: User) -> Connection:
         keep_tokens(connection, None)
         connection.connected_at = connection.watermark_at = None
         connection.auto_sync = False
+        outgoing.cancel_all(connection, detail=outgoing.NOT_SENT)
+        connection.direction = Direction.IMPORT
         connection.default_task = ""
         connection.catalogue_read_at = None
         connection.save()

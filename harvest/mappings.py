@@ -27,6 +27,7 @@ from clients.selectors import clients_of, projects_of
 from clients.services import save_client, save_project
 from harvest.matching import Named, suggest
 from harvest.models import ClientMapping, HarvestItem, ItemKind, PersonMapping, ProjectMapping, TaskMapping
+from harvest.waiting import retry_mapped
 from inbound.models import ProposalStatus, TimeProposal
 from integrations.models import Connection, SyncLink
 from timelogs.models import Source, TimeLog
@@ -212,6 +213,7 @@ def set_mappings(
                     )
         if kind.slug == "people":
             _reattribute(connection, {c.harvest_id: c.target for c in changes if c.target is not None})
+        retry_mapped(connection)
         record_audit(
             workspace=workspace,
             actor=by,

@@ -31,7 +31,7 @@ from django.utils import timezone
 
 from accounts.models import Plan
 from accounts.tenancy import tenant_scope
-from harvest.agreement import SENT, Batch, attempt_in, base_of, lock_logs, note_attempt, refresh_state
+from harvest.agreement import Batch, attempt_in, base_of, lock_logs, note_attempt, refresh_state
 from harvest.catalogue import keep_account, learn_account
 from harvest.client import Patience
 from harvest.credentials import PROVIDER, open_client
@@ -68,6 +68,7 @@ from timelogs.models import TimeLog
 logger = logging.getLogger("harvest.pushing")
 
 BUDGET = 20.0  # seconds that one task works, so that others get their turn
+IN_HARVEST = (UpdateRemote, Replace, CreateRemote, DeleteRemote)
 LOOKS = 3  # how often one claim is planned anew
 MOST_ATTEMPTS = 10  # of a change that fails on our side, before a person is asked
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0  # seconds, while Harvest cannot be reached; it doubles
@@ -346,7 +347,7 @@ class Pushing:
         payload: TimeEntryPayload | None,
     ) -> _Done | None:
         """Do what is to be done in Harvest: one action of a plan at most."""
-        action = next((one for one in actions if isinstance(one, SENT)), None)
+        action = next((one for one in actions if isinstance(one, IN_HARVEST)), None)
         match action:
             case CreateRemote(fields):
                 then = attempted(look.values, fields)

@@ -146,10 +146,13 @@ def note_change(
     change: str,
     origin: str,
     **rest: Any,
-) -> None:
-    """What a person saved goes out, where the connection goes both ways; what a sync wrote never does."""
+) -> bool:
+    """What a person saved goes out, where the connection goes both ways; what a sync wrote never does.
+
+    Returns whether anything does.
+    """
     if origin != "person" or not time_log_ids:
-        return
+        return False
     found = (
         Connection.objects.filter(workspace_id=workspace_id, direction=Direction.TWO_WAY)
         .exclude(status=ConnectionStatus.NOT_CONNECTED)
@@ -157,15 +160,17 @@ def note_change(
         .first()
     )
     if found is None:
-        return
+        return False
     connection_id, provider = found
     outlet = _OUTLETS[provider]
     # An accepted proposal makes a log that has its link already, and is no edit.
     linked = "false" if change == "created" else _LINKED
     unlinked = f"log.deleted_at IS NULL AND NOT {_LINKED} AND ({outlet.mapped})"
     which = f"log.id = ANY(%(ids)s) AND ({linked} OR {_UNDER_WAY} OR ({unlinked}))"
-    if _write(workspace_id, connection_id, which, ids=list(time_log_ids)):
-        wake(workspace_id, provider)
+    if not _write(workspace_id, connection_id, which, ids=list(time_log_ids)):
+        return False
+    wake(workspace_id, provider)
+    return True
 
 
 class _Wake:
@@ -180,7 +185,7 @@ class _Wake:
 
 def wake(workspace_id: UUID, provider: str) -> None:
     """Tell a worker once this transaction is committed. A broker that is away is no error: the sweep finds it."""
-    told = (hook for _, hook, *_ in database.run_on_commit if isinstance(hook, _Wake))  # type: ignore[misc]
+    told = (hook for _, hook, *_ in database.run_on_commit if isinstance(hook, _Wake))
     if not any(hook.what == (workspace_id, provider) for hook in told):
         transaction.on_commit(_Wake(workspace_id, provider), robust=True)
 
@@ -268,12 +273,16 @@ def _lock_logs(workspace_id: UUID, log_ids: Sequence[UUID]) -> None:
     )
 
 
-def cancel_all(connection: Connection, *, detail: str) -> int:
+def cancel_all(connection: Connection, *, detail: str, forget: bool = False) -> int:
     """Nothing more goes out, inside the scope: open changes are cancelled, and their logs say so.
 
-    One that is being sent comes to its end. What was begun and not recorded stays noted: should the log go out again,
-    the entry is looked for first.
+    One that is being sent comes to its end. What was begun and not recorded stays noted, unless it is to be forgotten:
+    should the log go out again, the entry is looked for first.
     """
+    if forget:
+        OutboundChange.objects.filter(
+            workspace_id=connection.workspace_id, connection=connection, begun__isnull=False
+        ).exclude(state=ChangeState.SENDING, lease_until__gte=timezone.now()).update(begun=None)
     rows = OutboundChange.objects.filter(
         Q(state__in=OPEN_CHANGES) | Q(state=ChangeState.SENDING, lease_until__lt=timezone.now()),
         workspace_id=connection.workspace_id,

@@ -214,9 +214,11 @@ def refuse_settled(log: TimeLog, deed: str) -> None:
 
 
 def _tell(log: TimeLog, change: str) -> None:
-    time_log_changed.send(
+    answers = time_log_changed.send(
         sender=TimeLog, workspace_id=log.workspace_id, time_log_ids=[log.id], change=change, origin="person"
     )
+    if any(answer for _, answer in answers):
+        log.refresh_from_db(fields=["sync_state", "sync_detail"])
 
 
 def _place(log: TimeLog, values: dict[str, Any], errors: dict[str, list[str]]) -> None:

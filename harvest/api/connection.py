@@ -16,8 +16,16 @@ from accounts.rest.fields import Moment, Reference, Resource, Text
 from accounts.rest.views import WorkspaceView
 from harvest.api.runs import RunSerializer, shown_run
 from harvest.catalogue import refresh_catalogue
-from harvest.credentials import WITHDRAW_URL, check_token, connection_of, disconnect, save_connection
-from harvest.preferences import save_preferences
+from harvest.credentials import (
+    WITHDRAW_URL,
+    check_token,
+    connection_of,
+    disconnect,
+    limit_use,
+    save_connection,
+)
+from harvest.preferences import older_time, push_older, save_preferences
+from harvest.waiting import waiting_in
 from integrations.models import (
     AuthKind,
     ConflictPolicy,
@@ -26,6 +34,7 @@ from integrations.models import (
     Direction,
     RunKind,
 )
+from integrations.ratelimit import PERIOD
 from integrations.runs import runs_of
 
 
@@ -38,6 +47,29 @@ class TokenSerializer(Resource):
         default=False,
         help_text="Connect although another account's history is here: mappings start afresh, its time stays.",
     )
+
+
+class OlderSerializer(Resource):
+    count = serializers.IntegerField(read_only=True)
+    hours = serializers.DecimalField(max_digits=14, decimal_places=2, read_only=True)
+
+
+class WaitingSerializer(Resource):
+    """Time logs by how they wait."""
+
+    pending = serializers.IntegerField(read_only=True, help_text="To be sent, or on their way.")
+    held = serializers.IntegerField(read_only=True)
+    conflicts = serializers.IntegerField(read_only=True)
+
+
+class LimitSerializer(Resource):
+    limit = serializers.IntegerField(read_only=True, help_text="Requests in a period.")
+    period_seconds = serializers.IntegerField(read_only=True)
+    used = serializers.IntegerField(read_only=True, help_text="Of these, within the last period.")
+
+
+class PushedOlderSerializer(Resource):
+    count = serializers.IntegerField(read_only=True, help_text="Time logs that are sent now.")
 
 
 class ConnectionSerializer(Resource):
@@ -61,6 +93,17 @@ class ConnectionSerializer(Resource):
     auto_sync = serializers.BooleanField()
     default_task = Text(max_length=40, allow_null=True, allow_blank=True, help_text="A Harvest task id.")
     last_auto_sync = RunSerializer(read_only=True, allow_null=True)
+    older = OlderSerializer(
+        read_only=True,
+        allow_null=True,
+        help_text="Time of mapped clients and projects from before both ways were on; `push-older/` sends it too.",
+    )
+    waiting = WaitingSerializer(read_only=True, allow_null=True)
+    limit = LimitSerializer(
+        read_only=True,
+        allow_null=True,
+        help_text="Of Harvest's rate limit for the account; null where none is kept.",
+    )
     complete_up_to = Moment(
         read_only=True, allow_null=True, help_text="What was changed in Harvest until then has been read."
     )
@@ -76,6 +119,7 @@ def shown_connection(workspace: Workspace) -> dict[str, Any]:
         if there
         else None
     )
+    older = older_time(connection) if there else None
     return {
         "connected": connection.connected,
         "status": connection.status,
@@ -93,15 +137,24 @@ def shown_connection(workspace: Workspace) -> dict[str, Any]:
         "auto_sync": connection.auto_sync,
         "default_task": connection.default_task or None,
         "last_auto_sync": shown_run(last) if last else None,
+        "older": {"count": older.count, "hours": str(older.hours)} if older else None,
+        "waiting": waiting_in(connection) if there else None,
+        "limit": shown_limit(connection) if there else None,
         "complete_up_to": connection.watermark_at,
     }
+
+
+def shown_limit(connection: Connection) -> dict[str, int] | None:
+    use = limit_use(connection.account_id)
+    return None if use is None else {"limit": use.limit, "period_seconds": round(PERIOD), "used": use.used}
 
 
 class ConnectionView(WorkspaceView):
     """The workspace's connection to Harvest.
 
-    PATCH knows one way so far: `direction: two_way` is refused. `auto_sync` reads what has changed every night at
-    02:00 UTC; it pauses while a reconnect is needed, and without the pro plan.
+    PATCH `direction: two_way` sends what is saved from then on, and what was edited since both sides agreed; `import`
+    cancels what has not gone out, and nothing is written to Harvest any more. `auto_sync` reads what has changed every
+    night at 02:00 UTC; it pauses while a reconnect is needed, and without the pro plan.
     """
 
     unscoped = True  # PUT asks Harvest
@@ -161,3 +214,18 @@ class ConnectionView(WorkspaceView):
         with self.scope():
             disconnect(workspace=self.workspace, by=self.tenancy.user)
         return Response(status=204)
+
+
+class PushOlderView(WorkspaceView):
+    """Send the time of mapped clients and projects that was logged before both ways were on, behind what is saved now.
+
+    409 while the connection only imports, or does not work.
+    """
+
+    needs_plan = frozenset({"write"})
+
+    @extend_schema(
+        request=None, responses={202: PushedOlderSerializer}, operation_id="harvest_connection_push_older"
+    )
+    def post(self, request: Request) -> Response:
+        return Response({"count": push_older(workspace=self.workspace, by=self.tenancy.user)}, status=202)

@@ -115,5 +115,6 @@ def go_both_ways(studio: Studio) -> Both:
     studio.map("tasks", {"Design": studio.types["Design"], "Code": studio.types["Code"]})
     with studio.scope():
         Connection.objects.update(direction=Direction.TWO_WAY)
+    studio.connection.direction = Direction.TWO_WAY
     studio.refresh()
     return Both(studio)

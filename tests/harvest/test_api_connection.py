@@ -132,7 +132,7 @@ def test_preferences(studio: Studio) -> None:
 @pytest.mark.parametrize(
     ("field", "value", "words"),
     [
-        ("direction", "two_way", "This is not available yet."),
+        ("direction", None, "may not be null"),
         ("direction", "sideways", "not a valid choice"),
         ("default_task", "999999", "Harvest has no such task here."),
         ("default_task", "\0", "Null characters"),
