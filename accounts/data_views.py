@@ -84,6 +84,7 @@ def delete_workspace(request: WorkspaceRequest) -> HttpResponse:
         " access. Its members are told now. Until then it can be read and exported, Harvest is not synced, and any"
         f" admin can call it off. To go on, type its name: {workspace.name}",
         button="Delete the workspace",
+        tone="danger",
     )
 
 
@@ -123,6 +124,7 @@ def delete_account(request: WorkspaceRequest) -> HttpResponse:
             " time you logged stays with the workspaces, as that of a former member. To go on, type your address:"
             f" {user.email}",
             button="Delete my account",
+            tone="danger",
         )
     response.status_code = UNPROCESSABLE if form.errors else form_status(form)
     return response
