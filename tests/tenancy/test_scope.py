@@ -201,7 +201,12 @@ def test_client_link_span_sees_the_one_link(admin: Membership, stranger: Members
 def test_sweep_span_sees_connections_runs_and_whose_they_are(stranger: Membership) -> None:
     with span(SPAN_SWEEP, "on"):
         seen = counts()
-    assert seen == {"accounts.Workspace": 2, "integrations.Connection": 1, "integrations.SyncRun": 1}
+    assert seen == {
+        "accounts.Workspace": 2,
+        "integrations.Connection": 1,
+        "integrations.SyncRun": 1,
+        "timelogs.MonthChange": 2,
+    }
 
 
 @pytest.mark.usefixtures("filled")
