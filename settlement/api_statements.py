@@ -231,6 +231,10 @@ class StatementViewSet(CollectionViewSet[Statement]):
     def get_serializer_class(self) -> type[StatementSerializer]:
         return StatementSerializer if self.action == "list" else WholeStatementSerializer
 
+    def perform_content_negotiation(self, request: Request, force: bool = False) -> Any:
+        """A file is what `format` says, whatever the request says it accepts."""
+        return super().perform_content_negotiation(request, force or self.action == "export")
+
     def shown(self, row: Statement) -> Any:
         return represent_whole(row)
 

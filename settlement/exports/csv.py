@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import io
 
+from accounts.tabular import FORMULA
 from settlement.exports.report import Report
 from settlement.statement_math import hours
 
@@ -17,12 +18,11 @@ COLUMNS = (
     "row", "kind", "statement", "client", "date", "person", "project", "activity type", "work item", "notes", "hours",
     "seconds", "rate", "amount", "currency", "billable",
 )  # fmt: skip
-STARTS_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n", "＝", "＋", "－", "＠")
 
 
 def safe(text: str) -> str:
-    """The text, so that a spreadsheet shows it and never runs it. (Spaces before a formula do not hide it.)"""
-    return f"'{text}" if text.startswith(STARTS_FORMULA) or text.lstrip().startswith(STARTS_FORMULA) else text
+    """The text, so that a spreadsheet shows it and never runs it, also one that passes over spaces before a formula."""
+    return f"'{text}" if text.lstrip(" ").startswith(FORMULA) else text
 
 
 def write(report: Report) -> bytes:

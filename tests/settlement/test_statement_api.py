@@ -287,6 +287,17 @@ def test_stranger_finds_nothing_and_members_only_read(
     assert Api(member).post(BASE, body(client)).status_code == 403
 
 
+@pytest.mark.parametrize("accepted", ["application/pdf", "text/csv", "image/png", "*/*", "application/json"])
+def test_file_is_what_its_format_says_whatever_is_accepted(
+    admin: Membership, client: Client, accepted: str
+) -> None:
+    url = f"{BASE}{draft(admin, client).id}/export/"
+    answer = Api(admin).get(url, format="csv", headers={"Accept": accepted})
+    assert (answer.status_code, answer.headers["Content-Type"]) == (200, "text/csv; charset=utf-8")
+    refused = Api(admin).get(url, format="doc", headers={"Accept": accepted})
+    assert refused.headers["Content-Type"] == "application/problem+json"
+
+
 def test_read_only_key_exports_and_does_not_issue(admin: Membership, client: Client) -> None:
     from tests.factories import make_key
 

@@ -21,6 +21,7 @@ from openpyxl import load_workbook
 from pypdf import PdfReader
 
 from accounts.models import Membership
+from accounts.tabular import FORMULA
 from accounts.tenancy import tenant_scope
 from clients.models import Client
 from settlement.exports import csv as as_csv
@@ -198,7 +199,7 @@ def test_csv_runs_no_formula_and_keeps_numbers(admin: Membership) -> None:
             if name in ("hours", "seconds", "rate", "amount"):
                 assert value == "" or Decimal(value) >= 0
             else:
-                assert not value.lstrip(" ").startswith(as_csv.STARTS_FORMULA), (name, value)
+                assert not value.lstrip(" ").startswith(FORMULA), (name, value)
     entries = [row for row in rows if row["row"] == "entry"]
     assert [row["notes"] for row in entries] == [
         *(f"'{notes}" for notes in ATTACKS),
