@@ -45,6 +45,8 @@ SPECIAL: dict[str, dict[str, Any]] = {
         "status": "connected", "provider": "harvest", "account_id": "880123", "remote_user_id": "1",
         "default_task": "", "remote_role": "administrator", "catalogue_read_at": NOW, "connected_at": NOW,
     },
+    "integrations.OutboundChange": {"fields": None, "begun": None, "remedy": None},
+    "integrations.SyncLink": {"base": None, "external_id": "5001", "account_id": "880123", "proposal": None},
     "integrations.SyncRun": {"state": "succeeded", "finished_at": NOW, "account_id": "880123", "attention": None},
     "settlement.Budget": {"period": "monthly", "rollover_cap": None, "alert_at": [80, 100]},
     "settlement.Statement": {"frozen": None, "number": None},
