@@ -33,7 +33,7 @@ def tenant_models() -> list[type[TenantModel]]:
     return list(order.static_order())
 
 
-def columns_of(model: type[TenantModel]) -> list[models.Field]:  # type: ignore[type-arg]
+def columns_of(model: type[TenantModel]) -> list[models.Field]:
     """The fields of a table that may leave the house: all but its workspace and what is secret."""
     return [
         field
@@ -45,6 +45,6 @@ def columns_of(model: type[TenantModel]) -> list[models.Field]:  # type: ignore[
     ]
 
 
-def people_columns(model: type[TenantModel]) -> list[models.Field]:  # type: ignore[type-arg]
+def people_columns(model: type[TenantModel]) -> list[models.Field]:
     """The fields that name a person."""
     return [field for field in model._meta.local_fields if field.related_model is User]

@@ -21,7 +21,7 @@ def safe_cell(value: Any) -> str:
     if isinstance(value, (date, datetime)):
         return value.isoformat()
     text = str(value)
-    if isinstance(value, str) and text.startswith(FORMULA):
+    if isinstance(value, str) and text.lstrip(" ").startswith(FORMULA):
         return f"'{text}"
     return text
 
