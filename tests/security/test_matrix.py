@@ -101,7 +101,7 @@ PAGES = [
     Door(r"/integrations/harvest/.*", read=MANAGERS),
 ]
 # Neither pages of a workspace nor operations: what anybody may ask, and what asks nobody's leave.
-OPEN = re.compile(r"/(healthz|readyz|metrics|theme/|mail/.*|accounts/.*|api/.*)|/link/.*|/l/.*")
+OPEN = re.compile(r"/(healthz|readyz|metrics|theme/|mail/.*|accounts/.*|api/.*)|/shared/.*")
 
 
 def door_of(doors: list[Door], place: str, table: str) -> Door:
