@@ -170,10 +170,12 @@ ACCOUNT_RATE_LIMITS = {"login_failed": "10/m/ip,5/5m/key", "login_failed_account
 ALLAUTH_TRUSTED_PROXY_COUNT = 1 if env.bool("BEHIND_PROXY", False) else 0
 MFA_ADAPTER = "accounts.second_factor.SecondFactorAdapter"
 MFA_FORMS = {
-    "login_webauthn": "accounts.passkey_forms.LoginForm",
-    "authenticate_webauthn": "accounts.passkey_forms.AuthenticateForm",
-    "reauthenticate_webauthn": "accounts.passkey_forms.ReauthenticateForm",
-    "add_webauthn": "accounts.passkey_forms.AddForm",
+    "authenticate": "accounts.factor_forms.CodeForm",
+    "reauthenticate": "accounts.factor_forms.ReauthenticateCodeForm",
+    "login_webauthn": "accounts.factor_forms.LoginForm",
+    "authenticate_webauthn": "accounts.factor_forms.AuthenticateForm",
+    "reauthenticate_webauthn": "accounts.factor_forms.ReauthenticateForm",
+    "add_webauthn": "accounts.factor_forms.AddForm",
 }
 MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True

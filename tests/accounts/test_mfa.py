@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+import redis
 from allauth.mfa.models import Authenticator
 from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import (
@@ -16,6 +17,8 @@ from allauth.mfa.totp.internal.auth import (
     yield_hotp_counters_from_time,
 )
 from cryptography.fernet import Fernet, InvalidToken
+from django.conf import settings
+from django.core.cache import cache
 from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import get_resolver, reverse
@@ -84,6 +87,14 @@ def test_code_serves_once(ada: Membership) -> None:  # noqa: F811
     try_in(second, ada.user.email, SECRET)
     assert is_in(first.post(SECOND, {"code": code}))
     assert not is_in(second.post(SECOND, {"code": code}))
+    # Nor later, while it would still be good: allauth remembers it for half a minute.
+    assert cache.delete(f"allauth.mfa.totp.used?user={ada.user.pk}&code={code}")
+    assert "was used already" in words(second.post(SECOND, {"code": code}))
+    with redis.Redis.from_url(settings.REDIS_URL) as server:
+        assert 60 < server.ttl(cache.make_key(f"code-used:{ada.user.pk}:{code}")) <= 90
+    again = reverse("mfa_reauthenticate")
+    cache.delete(f"allauth.mfa.totp.used?user={ada.user.pk}&code={code}")
+    assert "was used already" in words(first.post(again, {"code": code, "next": "/"}))
 
 
 def test_recovery_code_serves_once_and_is_counted(ada: Membership) -> None:  # noqa: F811
