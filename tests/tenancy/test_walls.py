@@ -90,6 +90,7 @@ COMMANDS = {
     "demo": "makes a workspace, and enters its scope",
     "harvest_nightly": "does what the task of that name does",
     "harvest_sandbox": "has no database",
+    "reset_second_factor": "is about a person, who belongs to no workspace",
     "reencrypt": "reads whose rows there are in the sweep's span, and enters each scope",
 }
 FLOORS = ("accounts", "clients", "config", "harvest", "inbound", "integrations", "settlement", "timelogs")
@@ -119,6 +120,7 @@ def test_there_is_no_admin_site() -> None:
 OPENERS = {
     "accounts/tenancy.py": "scopes and spans",
     "accounts/migrations/0005_api_key_holder.py": "a key's look-up in one question: its spans",
+    "accounts/migrations/0006_places.py": "a session's places in one question: its span",
     "timelogs/migrations/0003_month_totals.py": "sums what was there before, then forces the walls again",
 }
 
