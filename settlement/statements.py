@@ -197,11 +197,12 @@ def void_statement(*, statement: Statement, by: Membership) -> Statement:
 
 
 def _write(entries: list[StatementEntry]) -> None:
-    """Insert the entries, each under an id of its own."""
+    """Insert the entries, each under an id of its own, in the order that they had in the draft."""
+    entries = sorted(entries, key=lambda one: one.id)
     fields = [field for field in StatementEntry._meta.local_fields if not field.primary_key]
     rows = (
         (key, *(getattr(one, field.attname) for field in fields))
-        for key, one in zip(uuid7_texts(len(entries)), entries, strict=True)
+        for key, one in zip(sorted(uuid7_texts(len(entries))), entries, strict=True)
     )
     copy_rows(StatementEntry, ["id", *(str(field.column) for field in fields)], rows)
 

@@ -215,6 +215,18 @@ def test_issue_numbers_freezes_and_settles(admin: Membership, client: Client) ->
     assert sheet(admin.workspace, statement).currency == "USD"
 
 
+def test_entries_keep_their_order(admin: Membership, client: Client) -> None:
+    settled = make_time_log(admin, client)
+    issued(admin, client)
+    for on in [*days(3), *days(3), *reversed(days(3))]:
+        make_time_log(admin, client, on=on)
+        make_adjustment(settled, (1, "1.00"), (2, "2.00"), spent_date=on)
+    statement = draft(admin, client)
+    before = [(one.source, one.part) for one in entries(admin.workspace, statement)]
+    issue(admin, statement)
+    assert [(one.source, one.part) for one in entries(admin.workspace, statement)] == before
+
+
 def test_settled_time_is_neither_changed_nor_deleted(admin: Membership, client: Client) -> None:
     log = make_time_log(admin, client)
     issued(admin, client)
