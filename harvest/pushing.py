@@ -71,6 +71,7 @@ BUDGET = 20.0  # seconds that one task works, so that others get their turn
 IN_HARVEST = (UpdateRemote, Replace, CreateRemote, DeleteRemote)
 LOOKS = 3  # how often one claim is planned anew
 MOST_ATTEMPTS = 10  # of a change that fails on our side, before a person is asked
+SOON = 0.1  # seconds
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0  # seconds, while Harvest cannot be reached; it doubles
 # One attempt; what takes longer goes back into the queue, where it holds up no worker.
 PATIENCE = Patience(attempts=1, total=20.0, longest_turn=2.0)
@@ -105,7 +106,7 @@ def drain(*, workspace_id: UUID, seconds: float = BUDGET) -> float | None:
                     return 0.0
                 claimed = _next(workspace_id, connection)
                 if claimed is None:
-                    return None
+                    return _until_next(connection)
                 change = claimed[1]
     except HarvestAuthError as error:
         with tenant_scope(workspace_id):
@@ -129,6 +130,13 @@ def _next(workspace_id: UUID, same: Connection | None = None) -> tuple[Connectio
             return None
         change = outgoing.claim(connection)
         return None if change is None else (connection, change)
+
+
+def _until_next(connection: Connection) -> float | None:
+    """Seconds until what was put off is due; None where there is no such thing."""
+    with tenant_scope(connection.workspace_id):
+        due = outgoing.next_due(connection)
+    return None if due is None else max((due - timezone.now()).total_seconds(), SOON)
 
 
 def _put_back(change: OutboundChange, *, seconds: float, detail: str, counts: bool = True) -> None:

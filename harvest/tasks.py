@@ -66,17 +66,22 @@ def harvest_nightly() -> None:
 
 
 @shared_task(name="harvest.tasks.push_changes")
-def push_changes(workspace_id: str) -> None:
-    """Send what is due in one workspace; come back by itself while there is more. Delivered twice it does no harm."""
+def push_changes(workspace_id: str, coming_back: bool = False) -> None:
+    """Send what is due in one workspace; come back by itself while there is more. Delivered twice it does no harm.
+
+    coming_back: it is the one task of the workspace that was told to, at that moment.
+    """
     from harvest.pushing import drain
 
+    key = f"harvest.push.again:{workspace_id}"
+    if coming_back:
+        cache.delete(key)
     again = drain(workspace_id=UUID(workspace_id))
-    if again is None:
-        return
-    # Of all that have to wait for the same limit one comes back, to the moment.
-    if again > 0 and not cache.add(f"harvest.push.again:{workspace_id}", 1, timeout=math.ceil(again)):
-        return
-    push_changes.apply_async((workspace_id,), countdown=again)
+    if again == 0:
+        push_changes.delay(workspace_id)
+    # Of all that have to wait for the same limit one comes back.
+    elif again is not None and cache.add(key, 1, timeout=math.ceil(again) + 1):
+        push_changes.apply_async((workspace_id, True), countdown=again)
 
 
 @shared_task(name="harvest.tasks.sweep_pushes")

@@ -343,6 +343,21 @@ def claim(connection: Connection, *, lease: timedelta = LEASE) -> OutboundChange
     return OutboundChange.objects.get(id=row[0], workspace_id=connection.workspace_id) if row else None
 
 
+def next_due(connection: Connection) -> datetime | None:
+    """When the next change that was put off is due, inside the scope; None where there is none."""
+    return (
+        OutboundChange.objects.filter(
+            workspace_id=connection.workspace_id,
+            connection=connection,
+            state=ChangeState.PENDING,
+            not_before__gt=timezone.now(),
+        )
+        .order_by("not_before")
+        .values_list("not_before", flat=True)
+        .first()
+    )
+
+
 def prolong(change: OutboundChange, *, lease: timedelta = LEASE, **values: Any) -> None:
     """Keep hold of a claimed change, and note `values` on it, inside the scope. Raises LeaseLost."""
     until = timezone.now() + lease

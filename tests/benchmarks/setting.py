@@ -22,8 +22,11 @@ ACCOUNT = "880123"
 
 
 @contextmanager
-def servers() -> Iterator[None]:
-    """PostgreSQL (durable, as in production) and Redis of one's own, migrated, with Django set up on them."""
+def servers(*, limited: bool = False) -> Iterator[None]:
+    """PostgreSQL (durable, as in production) and Redis of one's own, migrated, with Django set up on them.
+
+    limited: keep to Harvest's rate limit, which the sandboxes of most measurements do not have.
+    """
     import tempfile
     from pathlib import Path
 
@@ -37,6 +40,7 @@ def servers() -> Iterator[None]:
             os.environ.update(services.environment)
             os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
             os.environ["LOG_LEVEL"] = "WARNING"
+            os.environ["HARVEST_RATE_LIMIT"] = "1" if limited else "0"
             os.environ["API_RATE_LIMIT"] = "1000000/minute"  # counted as ever, and never reached
             import django
             from django.core.management import call_command
