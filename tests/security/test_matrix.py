@@ -75,7 +75,7 @@ PAGES = [
     Door(r"/|/theme/|/switch-workspace/|/notices/.*", write=EVERYONE),
     # Lists, which everybody reads; sent a form that they have no use for, they are shown all the same.
     Door(
-        r"/(clients|inbound|inbound/adjustments|budgets|settings/activity-types|settings/people)/",
+        r"/(clients|inbound|inbound/adjustments|budgets|settlement|settings/activity-types|settings/people)/",
         write=EVERYONE,
     ),
     Door(r"/time-logs/.*", write=EVERYONE),
@@ -90,7 +90,7 @@ PAGES = [
     Door(r"/clients/ID/(work-items/|budgets/|links/)?"),
     Door(r"/clients/.*", read=MANAGERS),
     Door(r"/inbound/.*"),
-    Door(r"/settlement/(ID/(export/)?)?"),
+    Door(r"/settlement/ID/(export/)?"),
     Door(r"/settlement/.*", read=MANAGERS),
     Door(r"/integrations/(harvest/(runs/ID/(panel/)?)?)?"),
     Door(
@@ -100,7 +100,7 @@ PAGES = [
     ),
     Door(r"/integrations/harvest/.*", read=MANAGERS),
 ]
-# Neither pages of a workspace nor operations: what anybody may ask, and what asks nobody's leave.
+# Neither pages of a workspace nor operations: what anybody may ask. A shared page asks for the secret in its address.
 OPEN = re.compile(r"/(healthz|readyz|metrics|theme/|mail/.*|accounts/.*|api/.*)|/shared/.*")
 
 
