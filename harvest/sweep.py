@@ -12,6 +12,7 @@ step as any changed entry. Where something looks wrong a guard stops before anyt
     many_gone           more than a tenth, and more than five, of the window's linked entries are gone at once
 
 After the last two a person can say that it is right (`confirm_attention`): another run goes on with that one answered.
+A token that does not see everybody's time only ever tells of its own person's entries that they are gone.
 Entries that are gone are written like a page: whole or not at all, and a run that is taken up again asks again.
 """
 
@@ -62,10 +63,11 @@ class Stopped(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Linked:
-    """An entry linked in the window. remote_hash: of its content as it was last taken over."""
+    """An entry linked in the window. remote_hash: of its content as it was last taken over; its person in Harvest."""
 
     external_id: str
     remote_hash: str
+    remote_user_id: str
 
 
 def window_of(run: SyncRun) -> tuple[date, date]:
@@ -145,6 +147,11 @@ def _sweep(
     if not missing:
         return
     _check_token(run, client, len(missing), answered)
+    if not run.connection.sees_all:
+        # Of others' entries such a token cannot tell those that are gone from those that it may not see.
+        own = ("", run.connection.remote_user_id)
+        linked = [one for one in linked if one.remote_user_id in own]
+        missing = [one for one in missing if one.remote_user_id in own]
     # A sync has taken in what moved to another day, so these are gone; an import has yet to ask.
     most = max(FEW_GONE, len(linked) // 10)
     if answered == MANY_GONE:
@@ -229,11 +236,11 @@ def linked_in(run: SyncRun, first: date, last: date) -> list[Linked]:
                 "gone": DELETED_SINCE,
             },
         )
-        return [Linked(external_id, remote_hash) for external_id, remote_hash in cursor.fetchall()]
+        return [Linked(*row) for row in cursor.fetchall()]
 
 
 _LINKED = """
-SELECT link.external_id, link.remote_hash
+SELECT link.external_id, link.remote_hash, link.remote_user_id
 FROM integrations_synclink link
 LEFT JOIN timelogs_timelog log ON log.workspace_id = link.workspace_id AND log.id = link.time_log_id
 LEFT JOIN inbound_timeproposal proposal
@@ -289,3 +296,17 @@ def confirm_attention(*, workspace: Workspace, by: User, run: SyncRun) -> SyncRu
         )
         enqueue(workspace.id, again.id)
     return again
+
+
+def leave_attention(*, workspace: Workspace, by: User, run: SyncRun) -> None:
+    """Answer a guard's question with no, inside the scope: nothing is deleted, and a later run asks again.
+
+    Raises ServiceError where there is nothing to answer.
+    """
+    question = asked(run)
+    if run.live or question is None:
+        raise ServiceError("This run asks nothing.")
+    SyncRun.objects.filter(pk=run.pk).update(attention={**question, "answered": "left"})
+    record_audit(
+        workspace=workspace, actor=by, action="harvest.left", target=str(question["kind"]), asked=str(run.id)
+    )

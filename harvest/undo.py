@@ -93,12 +93,14 @@ def _logs(run: SyncRun) -> tuple[list[UUID], list[Kept]]:
     logs = list(
         TimeLog.objects.select_for_update().filter(workspace_id=run.workspace_id, id__in=made).order_by("id")
     )
+    ids = [log.id for log in logs]
+    found = SyncLink.objects.filter(workspace_id=run.workspace_id).filter(
+        Q(time_log__id__anyof=ids) | Q(former_log__id__anyof=ids)
+    )
+    # Its present link counts, where a log has former ones too.
     links = {
         one.time_log_id or one.former_log_id: one
-        for one in SyncLink.objects.filter(workspace_id=run.workspace_id).filter(
-            Q(time_log__id__anyof=[log.id for log in logs])
-            | Q(former_log__id__anyof=[log.id for log in logs])
-        )
+        for one in sorted(found, key=lambda one: one.time_log_id is not None)
     }
     # Of statements that were voided since: what was decided about this time stays, and so does the time.
     adjusted = set(

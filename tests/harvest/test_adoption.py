@@ -15,7 +15,7 @@ from harvest.agreement import note_attempt
 from harvest.terms import load_terms
 from integrations.models import OutboundChange, SyncEvent, SyncLink
 from integrations.sync.plan import attempted
-from integrations.sync.types import OUTGOING, Field, NoCounterpart, Pair, load_base
+from integrations.sync.types import OUTGOING, Field, NoCounterpart, Pair, Value, load_base
 from tests.factories import make_member, make_time_log
 from tests.harvest.conftest import Studio, make_admin
 from tests.harvest.test_terms import entry
@@ -134,7 +134,9 @@ def attempt(studio: Studio, log: TimeLog) -> None:
     """What a push notes before it creates: the log's values then, and what was sent."""
     with studio.scope():
         here = load_terms(studio.connection).here(log)
-        sent = {name: value for name in OUTGOING if not isinstance(value := here.abroad[name], NoCounterpart)}
+        sent: dict[Field, Value] = {
+            name: value for name in OUTGOING if not isinstance(value := here.abroad[name], NoCounterpart)
+        }
         OutboundChange.objects.create(
             workspace_id=log.workspace_id,
             connection=studio.connection,

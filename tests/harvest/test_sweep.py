@@ -232,6 +232,15 @@ def test_a_token_that_sees_less_asks_before_it_deletes(mapped: Studio, today: st
     run = sync(mapped)
     assert mapped.shown(run)["attention"] == {"kind": "sees_less", "count": 2}
     assert live(mapped) == 2
+    # Answered, it asks no more; what it may not see is not gone all the same.
+    with mapped.scope():
+        again = confirm_attention(
+            workspace=mapped.admin.workspace, by=mapped.admin.user, run=mapped.reload(run)
+        )
+    execute_run(workspace_id=mapped.workspace_id, run_id=again.id)
+    assert mapped.shown(again)["attention"] is None
+    assert mapped.shown(sync(mapped))["attention"] is None
+    assert live(mapped) == 2
 
 
 def test_a_token_of_somebody_else_deletes_nothing(mapped: Studio, today: str) -> None:
