@@ -147,7 +147,9 @@ def _proposals(run: SyncRun) -> tuple[list[UUID], list[Kept]]:
     ):
         if status == ProposalStatus.ACCEPTED:
             kept.append(Kept(time_log_id, "It has been accepted in Inbound since.", proposal=pk))
-        elif status == ProposalStatus.DISMISSED or decided_at is not None:
+        elif status != ProposalStatus.WITHDRAWN and (
+            status == ProposalStatus.DISMISSED or decided_at is not None
+        ):
             kept.append(Kept(None, "It has been decided in Inbound since.", proposal=pk))
         else:
             remove.append(pk)

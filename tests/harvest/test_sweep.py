@@ -149,6 +149,9 @@ def test_a_proposal_is_withdrawn_with_its_entry(mapped: Studio, today: str) -> N
     assert deleted_by(mapped, run) == [str(pk)]
     with mapped.scope():
         assert TimeProposal.objects.get().status == "withdrawn"
+        first = SyncRun.objects.order_by("id")[0]
+        undone = undo_run(workspace=mapped.admin.workspace, by=mapped.admin.user, run=first)
+        assert (undone.undone, undone.kept) == (1, [])
 
 
 def test_a_preview_says_deleted_and_applying_it_deletes_no_more(mapped: Studio) -> None:
