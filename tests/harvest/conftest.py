@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
+from django.db import connection as database
 
 from accounts.models import Membership, Plan
 from accounts.services import create_workspace
 from accounts.tenancy import tenant_scope
 from clients.models import Client, Project
 from clients.services import save_client, save_project
+from dev.processes import end_with_parent
 from harvest.catalogue import refresh_catalogue
 from harvest.credentials import check_token, save_connection
 from harvest.importing import execute_run, start_import
@@ -27,6 +36,7 @@ from integrations.runs import counts_of, represent
 from timelogs.models import ActivityType
 from timelogs.services import save_activity_type
 
+ROOT = Path(__file__).resolve().parents[2]
 TODAY = date(2026, 6, 12)
 
 
@@ -177,3 +187,42 @@ def build_studio(sandbox: Sandbox, harvest: dict[str, int] | None = None) -> Stu
             studio.types[name] = save_activity_type(workspace=workspace, name=name, hourly_rate=Decimal(rate))
     studio.refresh()
     return studio
+
+
+@pytest.fixture
+def victims(sandbox: Sandbox, transactional_db: None, settings: Any) -> Iterator[subprocess.Popen[str]]:
+    """See victims.py."""
+    url = os.environ["DATABASE_URL"].rsplit("/", 1)[0] + f"/{database.settings_dict['NAME']}"
+    environment = {
+        **os.environ,
+        "DATABASE_URL": url,
+        "HARVEST_API_URL": settings.HARVEST_API_URL,
+        "HARVEST_ID_URL": settings.HARVEST_ID_URL,
+        "HARVEST_PAGE_SIZE": "10",
+        "DJANGO_SETTINGS_MODULE": "config.settings",
+        "LOG_LEVEL": "ERROR",
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.harvest.victims"],
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        preexec_fn=end_with_parent(signal.SIGKILL),
+    )
+    yield process
+    process.communicate(timeout=20)  # closes its standard input, which ends it
+
+
+def kill_at_random(victims: subprocess.Popen[str], workspace_id: UUID, what: object, *, after: float) -> None:
+    """Have a process of its own work on `what` (a run's id, or "push"), and kill it so many seconds later."""
+    assert victims.stdin is not None
+    assert victims.stdout is not None
+    victims.stdin.write(f"{workspace_id} {what}\n")
+    victims.stdin.flush()
+    pid = int(victims.stdout.readline())
+    time.sleep(after)
+    with contextlib.suppress(ProcessLookupError):  # it was done before
+        os.kill(pid, signal.SIGKILL)
+    assert victims.stdout.readline() == "gone\n"

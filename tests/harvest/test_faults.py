@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import random
@@ -10,13 +9,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
-from django.db import connection
 from django.utils import timezone
 
 from dev.processes import end_with_parent
@@ -28,10 +24,9 @@ from harvest.sandbox import Sandbox
 from harvest.sandbox.faults import FaultKind
 from harvest.undo import undo_run
 from integrations.models import SyncLink, SyncRun
-from tests.harvest.conftest import Studio, build_studio
+from tests.harvest.conftest import ROOT, Studio, build_studio, kill_at_random
 from timelogs.models import TimeLog
 
-ROOT = Path(__file__).resolve().parents[2]
 KILLS = 50
 
 
@@ -67,33 +62,6 @@ def told(studio: Studio, run: SyncRun) -> dict[str, Any]:
 
 
 # --- Killed workers --------------------------------------------------------------------------------------------------
-@pytest.fixture
-def victims(sandbox: Sandbox, transactional_db: None, settings: Any) -> Iterator[subprocess.Popen[str]]:
-    """See victims.py."""
-    database = connection.settings_dict
-    url = os.environ["DATABASE_URL"].rsplit("/", 1)[0] + f"/{database['NAME']}"
-    environment = {
-        **os.environ,
-        "DATABASE_URL": url,
-        "HARVEST_API_URL": settings.HARVEST_API_URL,
-        "HARVEST_ID_URL": settings.HARVEST_ID_URL,
-        "HARVEST_PAGE_SIZE": "10",
-        "DJANGO_SETTINGS_MODULE": "config.settings",
-        "LOG_LEVEL": "ERROR",
-    }
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.harvest.victims"],
-        cwd=ROOT,
-        env=environment,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-        preexec_fn=end_with_parent(signal.SIGKILL),
-    )
-    yield process
-    process.communicate(timeout=20)  # closes its standard input, which ends it
-
-
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_fifty_killed_workers(victims: subprocess.Popen[str], sandbox: Sandbox, settings: Any) -> None:
@@ -115,7 +83,7 @@ def test_fifty_killed_workers(victims: subprocess.Popen[str], sandbox: Sandbox, 
             assert SyncLink.objects.count() == 0
             SyncRun.objects.filter(id=last.id).delete()
         run = studio.start("2026-06-01", "2026-06-12")
-        kill_at_random(victims, studio, run, after=chance.uniform(0, seconds * 1.2))
+        kill_at_random(victims, studio.workspace_id, run.id, after=chance.uniform(0, seconds * 1.2))
         struck += studio.reload(run).state == "running"
         with studio.scope():
             SyncRun.objects.filter(id=run.id, state="running").update(
@@ -125,18 +93,6 @@ def test_fifty_killed_workers(victims: subprocess.Popen[str], sandbox: Sandbox, 
         assert told(studio, run) == expected
         assert rows(studio) == logs
     assert struck >= KILLS // 5, "hardly any kill met a run at work"
-
-
-def kill_at_random(victims: subprocess.Popen[str], studio: Studio, run: SyncRun, *, after: float) -> None:
-    assert victims.stdin is not None
-    assert victims.stdout is not None
-    victims.stdin.write(f"{studio.workspace_id} {run.id}\n")
-    victims.stdin.flush()
-    pid = int(victims.stdout.readline())
-    time.sleep(after)
-    with contextlib.suppress(ProcessLookupError):  # it was done before
-        os.kill(pid, signal.SIGKILL)
-    assert victims.stdout.readline() == "gone\n"
 
 
 # --- The database away -----------------------------------------------------------------------------------------------

@@ -1,4 +1,5 @@
-"""Processes to kill: reads lines `WORKSPACE RUN`, and for each forks one that works on that run, and prints its pid.
+"""Processes to kill: reads lines `WORKSPACE RUN` or `WORKSPACE push`, and for each forks one
+that works on that run, or sends what is due, and prints its pid.
 
 `python -m tests.harvest.victims`, with the database and Harvest in the environment. Forking from one process that has
 loaded everything costs a tenth of starting each anew.
@@ -18,13 +19,17 @@ def main() -> None:
     from django.conf import settings
 
     from harvest.importing import execute_run
+    from harvest.pushing import drain
 
     settings.HARVEST_PAGE_SIZE = int(os.environ["HARVEST_PAGE_SIZE"])
     for line in sys.stdin:
-        workspace, run = map(UUID, line.split())
+        workspace, what = line.split()
         pid = os.fork()
         if pid == 0:
-            execute_run(workspace_id=workspace, run_id=run)
+            if what == "push":
+                drain(workspace_id=UUID(workspace))
+            else:
+                execute_run(workspace_id=UUID(workspace), run_id=UUID(what))
             os._exit(0)
         print(pid, flush=True)
         os.waitpid(pid, 0)
