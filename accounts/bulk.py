@@ -91,7 +91,9 @@ def copy_rows(
         return []
     table = sql.Identifier(model._meta.db_table)
     # Of these columns: a name of 63 bytes at most that is theirs alone.
-    staging = sql.Identifier(f"bulk_{model._meta.db_table}"[:52] + f"_{crc32(','.join(columns).encode()):08x}")
+    staging = sql.Identifier(
+        f"bulk_{model._meta.db_table}"[:52] + f"_{crc32(','.join(columns).encode()):08x}"
+    )
     names = sql.SQL(", ").join(map(sql.Identifier, columns))
     with connection.cursor() as cursor:
         cursor.execute(

@@ -291,7 +291,11 @@ def test_known_browser_is_held_to_its_own_count_and_to_its_account(ada: Membersh
     assert is_in(try_in(known, other.email, SECRET))
 
 
-@pytest.mark.parametrize("forged", ["x", "e30:x:y", signing.dumps({"account": "a", "device": "d"})])
+@pytest.mark.parametrize(
+    "forged",
+    ["x", "e30:x:y", signing.dumps({"account": "a", "device": "d"})],
+    ids=["nothing", "no signature", "for another purpose"],
+)
 def test_forged_mark_of_a_known_browser_is_none(forged: str, ada: Membership) -> None:
     client = somewhere()
     client.cookies[DEVICE_COOKIE] = forged
