@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from django import forms
+
+from integrations.models import ConflictPolicy, Connection, Direction
 
 
 class ConnectForm(forms.Form):
@@ -26,6 +30,56 @@ class ConnectForm(forms.Form):
         label="Start afresh with this account: the mappings are cleared, the time already here stays",
         required=False,
     )
+
+
+DIRECTIONS = {
+    Direction.IMPORT: "Time comes in from Harvest, with later changes and deletions. Nothing is ever written to "
+    "Harvest, and what is edited here stays as edited.",
+    Direction.TWO_WAY: "Besides, time of mapped clients and projects that is logged, edited or deleted here is so in "
+    "Harvest within seconds.",
+}
+POLICIES = {
+    ConflictPolicy.HARVEST: "Harvest’s version replaces ours.",
+    ConflictPolicy.TIMEBRIDGE: "Our version replaces Harvest’s.",
+    ConflictPolicy.NEWEST: "Whichever was saved last stays.",
+    ConflictPolicy.ASK: "Both stay as they are, and wait under Conflicts until somebody chooses.",
+}
+
+
+class DirectionForm(forms.Form):
+    """Which way time travels, who wins where both sides changed the same, and the task of time without one."""
+
+    direction = forms.ChoiceField(choices=Direction.choices, widget=forms.RadioSelect)
+    conflict_policy = forms.ChoiceField(
+        label="Where both sides changed the same", choices=ConflictPolicy.choices, widget=forms.RadioSelect
+    )
+    default_task = forms.ChoiceField(
+        label="Default task",
+        required=False,
+        help_text="In Harvest every entry has a task. Time whose activity type is not mapped gets this one.",
+    )
+
+    def __init__(
+        self, data: object = None, *, connection: Connection, tasks: Iterable[tuple[str, str]]
+    ) -> None:
+        """tasks: (Harvest id, name) of those that can be chosen."""
+        names = ("direction", "conflict_policy", "default_task")
+        super().__init__(data, initial={name: getattr(connection, name) for name in names})  # type: ignore[arg-type]
+        chosen = self.fields["default_task"]
+        assert isinstance(chosen, forms.ChoiceField)  # for types
+        chosen.choices = [("", "The project’s first task"), *tasks]
+        chosen.mark_optional = False  # type: ignore[attr-defined]  # its first choice says it
+
+    @property
+    def directions(self) -> list[tuple[str, str, str, bool]]:
+        """(value, label, what it means, whether it is chosen)."""
+        value = self["direction"].value()
+        return [(one.value, one.label, DIRECTIONS[one], one.value == value) for one in Direction]
+
+    @property
+    def policies(self) -> list[tuple[str, str, str, bool]]:
+        value = self["conflict_policy"].value()
+        return [(one.value, one.label, POLICIES[one], one.value == value) for one in ConflictPolicy]
 
 
 class WindowForm(forms.Form):

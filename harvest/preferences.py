@@ -94,11 +94,21 @@ class Older:
     count: int
     hours: Decimal
 
+    @property
+    def hours_text(self) -> str:
+        """The hours without zeros at their end: "1,081.5"."""
+        return f"{self.hours.normalize():,f}"
+
 
 def older_time(connection: Connection) -> Older | None:
     """That time; None where nothing goes out. One query."""
     if not connection.connected or connection.direction != Direction.TWO_WAY:
         return None
+    return time_not_sent(connection)
+
+
+def time_not_sent(connection: Connection) -> Older:
+    """That time, whichever way the connection goes: what switching to both ways would leave. One query."""
     count, seconds = outgoing.older_time(connection)
     return Older(count, (Decimal(seconds) / 3600).quantize(Decimal("0.01"), ROUND_HALF_UP))
 

@@ -10,7 +10,7 @@ from django.urls import reverse
 from django.utils import timezone
 
 from integrations.models import Outcome, Reason, RunEntry, RunKind, RunState, SyncRun
-from integrations.runs import Counts, counts_of, headline, shown_total
+from integrations.runs import GUARDS, Counts, asked, counts_of, headline, shown_total
 
 # Seconds between two looks at a live run: short ones end soon, and long ones need no hurry.
 YOUNG, QUICK, CALM = 6, "300ms", "1s"
@@ -27,6 +27,21 @@ ADVICE = {
     Reason.SAVE_FAILED: "Each entry says why. Put it right in Harvest, then import these days again.",
     Reason.HARVEST_ERROR: "Harvest did not answer as it should. Import these days again.",
     Reason.MOVED_SINCE_PREVIEW: "They changed after the preview. Preview these days again.",
+}
+
+MEANS = {
+    Outcome.UPDATED: "They were changed in Harvest since they came in, and are the same here now.",
+    Outcome.LINKED: "This time was here already: pushed before, or logged in both systems. It was joined, not "
+    "imported. Unlink what is other time.",
+    Outcome.DELETED: "They were deleted in Harvest, so they are deleted here. Deleted time can be restored.",
+    Outcome.PUSHED: "They were logged here, and are in Harvest now.",
+}
+# What a guard found that stopped a sync from deleting, and what it asks; those that can be answered with "go on".
+QUESTIONS = {
+    "many_gone": "Unusually many linked entries are gone from Harvest at once, so nothing was deleted here. Were they "
+    "deleted there on purpose?",
+    "sees_less": "The token sees less of Harvest than before, and not these entries any more, so nothing was deleted "
+    "here. Are they gone from Harvest?",
 }
 
 
@@ -46,6 +61,16 @@ class Group:
     key: str
     advice: str = ""
     remedy: Link | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """What a guard asks of a person. can_go_on: whether deleting after all is an answer; else it needs a remedy."""
+
+    words: str
+    count: int
+    can_go_on: bool
+    remedy: Link | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +95,8 @@ class Result:
         """The first line; a run that failed at once has none but its error."""
         if self.run.state == RunState.FAILED and not self.counts.done:
             return "Nothing was read"
+        if self.run.kind != RunKind.IMPORT and not self.total and (gone := self.counts.of(Outcome.DELETED)):
+            return f"{gone:,} {'entry is' if gone == 1 else 'entries are'} gone from Harvest"
         return headline(self.run, self.counts)
 
     @property
@@ -112,6 +139,22 @@ class Result:
         )
 
     @property
+    def question(self) -> Question | None:
+        """What a guard that stopped this run asks, until somebody has answered."""
+        question = None if self.run.live else asked(self.run)
+        if question is None:
+            return None
+        kind = question["kind"]
+        remedy = {
+            "other_account": Link("Connect again", f"{reverse('harvest')}#connection"),
+            "incomplete_listing": Link("Sync again", f"{reverse('harvest')}#sync"),
+        }.get(kind)
+        if self.run.dry_run:
+            words = f"{QUESTIONS.get(kind, GUARDS[kind])} Importing these days asks again."
+            return Question(words, question["count"], False, remedy)
+        return Question(QUESTIONS.get(kind, GUARDS[kind]), question["count"], kind in QUESTIONS, remedy)
+
+    @property
     def others(self) -> list[Group]:
         """What else came of entries: updated, linked, deleted, pushed."""
         return [
@@ -150,9 +193,12 @@ class Result:
             label = {
                 Outcome.IMPORTED: "Would be imported",
                 Outcome.PROPOSED: "Would go to Inbound",
+                Outcome.UPDATED: "Would be updated",
+                Outcome.LINKED: "Would be linked",
+                Outcome.DELETED: "Would be deleted",
             }.get(outcome, label)
         url = f"{self.url}?{urlencode({'outcome': outcome.value})}"
-        return Group(label, self.counts.of(outcome), url, outcome.value)
+        return Group(label, self.counts.of(outcome), url, outcome.value, MEANS.get(outcome, ""))
 
     @property
     def words(self) -> str:
@@ -162,7 +208,7 @@ class Result:
         if self.run.state == RunState.FAILED and not self.counts.done:
             return self.run.error
         if self.run.kind != RunKind.IMPORT and not self.total:
-            return headline(self.run, self.counts)
+            return self.headline
         parts = [f"{self.imported:,} {'would come in' if self.run.dry_run else 'imported'}"]
         if self.proposed:
             parts.append(f"{self.proposed:,} to Inbound")
@@ -182,7 +228,8 @@ def results_of(runs: Iterable[SyncRun]) -> list[Result]:
 
 
 # --- Remedies --------------------------------------------------------------------------------------------------------
-def _mappings(tab: str, words: str = "", **query: str) -> str:
+def mappings_link(tab: str, words: str = "", **query: str) -> str:
+    """The address of a mapping table; words: in its filter box."""
     query |= {"filter": words} if words else {}
     return f"{reverse('harvest')}?{urlencode({'tab': tab, **query})}#mappings"
 
@@ -190,11 +237,11 @@ def _mappings(tab: str, words: str = "", **query: str) -> str:
 def _remedy(reason: str) -> Link | None:
     """What a person can do about a whole group."""
     if reason == Reason.PROJECT_NOT_MAPPED:
-        return Link("Map projects", _mappings("projects", unmapped="first"))
+        return Link("Map projects", mappings_link("projects", unmapped="first"))
     if reason == Reason.TASK_NOT_MAPPED:
-        return Link("Map tasks", _mappings("tasks", unmapped="first"))
+        return Link("Map tasks", mappings_link("tasks", unmapped="first"))
     if reason == Reason.NO_FALLBACK_OWNER:
-        return Link("Map people", _mappings("people", unmapped="first"))
+        return Link("Map people", mappings_link("people", unmapped="first"))
     if reason == Reason.DISMISSED:
         return Link("Dismissed in Inbound", f"{reverse('inbound')}?status=dismissed")
     return None
@@ -203,9 +250,9 @@ def _remedy(reason: str) -> Link | None:
 def remedy_of(entry: RunEntry) -> Link | None:
     """What a person can do about one entry."""
     if entry.reason == Reason.PROJECT_NOT_MAPPED and (name := entry.remote.get("project")):
-        return Link("Map this project", _mappings("projects", name))
+        return Link("Map this project", mappings_link("projects", name))
     if entry.reason == Reason.TASK_NOT_MAPPED and (name := entry.remote.get("task")):
-        return Link("Map this task", _mappings("tasks", name))
+        return Link("Map this task", mappings_link("tasks", name))
     if entry.reason == Reason.NO_FALLBACK_OWNER and (name := entry.remote.get("user")):
-        return Link("Map this person", _mappings("people", name))
+        return Link("Map this person", mappings_link("people", name))
     return None

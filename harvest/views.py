@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.db.models.functions import Coalesce
 from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
@@ -30,6 +31,7 @@ from accounts.models import Plan
 from accounts.pages import (
     UNPROCESSABLE,
     View,
+    back,
     confirm_page,
     managers_only,
     notify,
@@ -39,20 +41,35 @@ from accounts.pages import (
 from accounts.tenancy import tenant_scope
 from clients.selectors import clients_of, projects_of
 from harvest import credentials
+from harvest.adoption import unlink_entry
 from harvest.catalogue import is_stale, refresh_catalogue
-from harvest.credentials import WITHDRAW_URL, connection_of, live_connection
-from harvest.forms import ConnectForm, WindowForm
+from harvest.credentials import WITHDRAW_URL, connection_of, limit_use, live_connection
+from harvest.forms import ConnectForm, DirectionForm, WindowForm
 from harvest.importing import EARLIEST, checked_window, start_apply, start_import, start_incoming
 from harvest.incoming import incoming
 from harvest.mappings import KINDS, create_missing
-from harvest.models import HarvestItem
+from harvest.models import HarvestItem, ItemKind
+from harvest.night import start_sync
 from harvest.oauth import is_available
 from harvest.oauth_views import leads_to_harvest
-from harvest.preferences import save_preferences
+from harvest.preferences import older_time, save_preferences
 from harvest.results import Link, Result, remedy_of, results_of
 from harvest.sheets import Sheets, load_sheets
+from harvest.sweep import confirm_attention, leave_attention
+from harvest.sync_selectors import pause_of, stated_by, waiting
 from harvest.undo import undo_run
-from integrations.models import Connection, ConnectionStatus, Outcome, Reason, RunEntry, RunKind, SyncRun
+from integrations.models import (
+    Connection,
+    ConnectionStatus,
+    Direction,
+    Outcome,
+    Reason,
+    RunEntry,
+    RunKind,
+    SyncLink,
+    SyncRun,
+)
+from integrations.ratelimit import PERIOD
 from integrations.runs import amounts_by_client, entries_of, runs_of
 
 NEWEST = ("-id",)
@@ -78,17 +95,17 @@ def harvest(request: WorkspaceRequest) -> HttpResponse:
     """The whole page; by htmx its history alone. `tab`, `filter`, `unmapped` choose rows, `cursor` older runs."""
     if request.htmx.target == "history":
         return render(request, "harvest/_history.html", _history(request))
-    return _page(request)
+    return settings_page(request)
 
 
-def _page(
+def settings_page(
     request: WorkspaceRequest, *, status: int = 200, sheets: Sheets | None = None, **more: Any
 ) -> HttpResponse:
     """The page inside the scope; `more` replaces parts of its context (a form that was refused)."""
     workspace = request.tenancy.workspace
     connection = connection_of(workspace)
     context: dict[str, Any] = {
-        **_rights(request, connection),
+        **rights(request, connection),
         **_history(request),
         "form": ConnectForm(initial={"account_id": connection.account_id if connection else ""}),
         "withdraw_url": WITHDRAW_URL,
@@ -102,9 +119,42 @@ def _page(
         context |= {
             "window": WindowForm(initial={"from": first, "to": last}),
             "last_auto": _last_auto(connection),
+            "direction_form": direction_form(connection),
+            "older": older_time(connection),
+            "changes_minutes": settings.HARVEST_CHANGES_MINUTES,
+            **flow(request, connection),
             **_shown(newest),
         }
     return leads_to_harvest(render(request, "harvest/harvest.html", context | more, status=status))
+
+
+def direction_form(connection: Connection, data: Any = None) -> DirectionForm:
+    """The form of direction, policy and default task, which any task may be that is active or is it now."""
+    tasks = HarvestItem.objects.filter(workspace_id=connection.workspace_id, kind=ItemKind.TASK)
+    names = sorted(tasks.values_list("name", "harvest_id", "active"), key=lambda one: one[0].casefold())
+    return DirectionForm(
+        data,
+        connection=connection,
+        tasks=[
+            (harvest_id, name if active else f"{name} (archived)")
+            for name, harvest_id, active in names
+            if active or harvest_id == connection.default_task
+        ],
+    )
+
+
+def flow(request: WorkspaceRequest, connection: Connection | None) -> dict[str, Any]:
+    """What waits, and how much of Harvest's limit is in use: what changes while one looks."""
+    workspace = request.tenancy.workspace
+    live = connection is not None and connection.status != ConnectionStatus.NOT_CONNECTED
+    use = limit_use(connection.account_id) if connection is not None and live else None
+    return {
+        "waiting": waiting(workspace),
+        "both_ways": live and connection is not None and connection.direction == Direction.TWO_WAY,
+        "pause": pause_of(workspace, connection) if live and connection else "",
+        "limit": use,
+        "limit_seconds": round(PERIOD),
+    }
 
 
 def _last_auto(connection: Connection) -> Result | None:
@@ -115,7 +165,7 @@ def _last_auto(connection: Connection) -> Result | None:
     return _result(run) if run else None
 
 
-def _rights(request: WorkspaceRequest, connection: Connection | None) -> dict[str, Any]:
+def rights(request: WorkspaceRequest, connection: Connection | None) -> dict[str, Any]:
     pro = request.tenancy.workspace.plan == Plan.PRO
     manages = request.tenancy.membership.can_manage
     return {
@@ -144,6 +194,7 @@ def _shown(run: SyncRun | None) -> dict[str, Any]:
         return {"result": None}
     return {
         "result": _result(run),
+        "stated": stated_by(run) if not run.live else None,
         "amounts": amounts_by_client(run) if run.dry_run and not run.live else None,
     }
 
@@ -182,7 +233,7 @@ def connect(request: WorkspaceRequest) -> HttpResponse:
             form.add_error(None, error.detail)
     if connection is None:
         with tenant_scope(workspace.id):
-            return _page(request, status=UNPROCESSABLE, form=form, mismatch=mismatch)
+            return settings_page(request, status=UNPROCESSABLE, form=form, mismatch=mismatch)
     connection.workspace = workspace
     notify(request, f"Connected to {connection.account_name}. Map what you want to bring in, then import.")
     try:
@@ -241,7 +292,7 @@ def _mappings(
     if wrong and not (tab in sheets.by_slug and sheets.by_slug[tab].errors):
         tab = wrong.kind.slug
     return {
-        **_rights(request, connection),
+        **rights(request, connection),
         "sheets": sheets,
         "tab": tab if tab in KINDS else "clients",
         "unmapped_first": request.GET.get("unmapped") == "first",
@@ -319,7 +370,7 @@ def _sheets_page(
 ) -> HttpResponse:
     """The mapping tables as they stand in the form: by htmx alone, else within the page."""
     if not request.htmx:
-        return _page(request, status=status, sheets=sheets, **more)
+        return settings_page(request, status=status, sheets=sheets, **more)
     context = _mappings(request, connection, sheets, **more)
     return render(request, "harvest/_mappings.html", context, status=status)
 
@@ -370,7 +421,7 @@ def _catalogue(connection: Connection) -> frozenset[tuple[Any, ...]]:
 @require_POST
 @managers_only
 def start(request: WorkspaceRequest) -> HttpResponse:
-    """Start an import, a preview (`do=preview`) or a run of what was skipped (`do=incoming`)."""
+    """Start an import, a preview (`do=preview`), a sync, or a run of what was skipped (`do=incoming`)."""
     workspace, by = request.tenancy.workspace, request.tenancy.user
     verb = request.POST.get("do", "import")
     form = WindowForm(request.POST)
@@ -378,6 +429,8 @@ def start(request: WorkspaceRequest) -> HttpResponse:
     try:
         if verb == "incoming":
             run = start_incoming(workspace=workspace, by=by)
+        elif verb == "sync":
+            run = start_sync(workspace=workspace, by=by)
         elif form.is_valid():
             run = start_import(
                 workspace=workspace,
@@ -396,12 +449,33 @@ def start(request: WorkspaceRequest) -> HttpResponse:
         return _to_sync(request)
     if run is None:
         if not request.htmx:
-            return _page(request, status=UNPROCESSABLE, window=form)
-        context = {**_rights(request, connection_of(workspace)), "window": form}
+            return settings_page(request, status=UNPROCESSABLE, window=form)
+        context = {**rights(request, connection_of(workspace)), "window": form}
         return retarget(
             render(request, "harvest/_sync_form.html", context, status=UNPROCESSABLE), "#sync-form"
         )
-    return _started(request, run, window=None if verb == "incoming" else form)
+    return _started(request, run, window=None if verb in ("incoming", "sync") else form)
+
+
+@require_POST
+@managers_only
+def confirm(request: WorkspaceRequest, id: UUID) -> HttpResponse:
+    """Answer what a guard asks: go on, and delete here what is gone from Harvest; or `do=leave` it."""
+    workspace, by = request.tenancy.workspace, request.tenancy.user
+    asking = _run(request, id)
+    if request.POST.get("do") == "leave":
+        leave_attention(workspace=workspace, by=by, run=asking)
+        words = "Nothing is deleted. A later sync asks again if they are still gone."
+        if not request.htmx:
+            notify(request, words)
+            return _to_sync(request)
+        context = {**rights(request, asking.connection), **_shown(_run(request, id))}
+        return toast(render(request, "harvest/_run.html", context), words)
+    try:
+        run = confirm_attention(workspace=workspace, by=by, run=asking)
+    except RunInProgress as error:
+        return _running_already(request, error)
+    return _started(request, run)
 
 
 @require_POST
@@ -420,7 +494,7 @@ def apply(request: WorkspaceRequest, id: UUID) -> HttpResponse:
 def _started(request: WorkspaceRequest, run: SyncRun, window: WindowForm | None = None) -> HttpResponse:
     if not request.htmx:
         return _to_sync(request)
-    context = {**_rights(request, run.connection), **_shown(run), "window": window}
+    context = {**rights(request, run.connection), **_shown(run), "window": window}
     return trigger_client_event(render(request, "harvest/_started.html", context), RUNS_CHANGED)
 
 
@@ -430,7 +504,7 @@ def _running_already(request: WorkspaceRequest, error: RunInProgress) -> HttpRes
         notify(request, error.detail, "warn")
         return _to_sync(request)
     run = runs_of(request.tenancy.workspace).filter(id=str(error.extra["run"])).first()
-    context = {**_rights(request, run.connection if run else None), **_shown(run)}
+    context = {**rights(request, run.connection if run else None), **_shown(run)}
     return toast(render(request, "harvest/_started.html", context), error.detail, "warn")
 
 
@@ -444,7 +518,7 @@ def _to_sync(request: WorkspaceRequest) -> HttpResponse:
 def run_panel(request: WorkspaceRequest, id: UUID) -> HttpResponse:
     """A run's progress, or its result: what a live page asks for until the run has ended."""
     run = _run(request, id)
-    context = {**_rights(request, run.connection), **_shown(run), "asked": True}
+    context = {**rights(request, run.connection), **_shown(run), "asked": True}
     response = render(request, "harvest/_run.html", context)
     return response if run.live else trigger_client_event(response, RUNS_CHANGED)
 
@@ -470,10 +544,11 @@ def run(request: WorkspaceRequest, id: UUID) -> HttpResponse:
         entries, order=LATEST_DAY, cursor=request.GET.get("cursor"), size=PEEK if peek else ENTRIES
     )
     context = {
-        **_rights(request, one.connection),
+        **rights(request, one.connection),
         **_shown(one),
         "page": page,
         "rows": _told(request, one, page.rows),
+        "linked": _linked(one, page.rows),
         "chosen": reason or outcome,
         "peek": peek,
         "kept": request.session.pop(f"kept-{id}", None),
@@ -505,6 +580,38 @@ def _told(
         )
         for entry in entries
     ]
+
+
+def _linked(run: SyncRun, entries: Sequence[RunEntry]) -> set[str]:
+    """Of the entries that this run linked, those that still are, and so can be unlinked."""
+    joined = [entry for entry in entries if entry.outcome == Outcome.LINKED and not run.dry_run]
+    if not joined:
+        return set()
+    links = SyncLink.objects.filter(
+        workspace_id=run.workspace_id,
+        account_id=run.account_id,
+        external_id__in=[entry.external_id for entry in joined],
+        time_log_id__in=[entry.time_log_id for entry in joined],
+    )
+    return set(links.values_list("external_id", flat=True))
+
+
+@require_POST
+@managers_only
+def unlink(request: WorkspaceRequest, id: UUID, entry: UUID) -> HttpResponse:
+    """Part an entry and the log it was linked to."""
+    entries = entries_of(_run(request, id)).select_related("run")
+    log = unlink_entry(
+        workspace=request.tenancy.workspace,
+        by=request.tenancy.user,
+        entry=get_object_or_404(entries, id=entry),
+    )
+    notify(
+        request,
+        "Unlinked: the time log is one of its own again, and the Harvest entry comes in by itself with the next "
+        "import that lists it.",
+    )
+    return redirect(back(request, reverse("time-log", args=[log.id])))
 
 
 @managers_only

@@ -74,6 +74,17 @@ def retry_change(*, workspace: Workspace, by: User, change: OutboundChange) -> O
     return waiting_of(workspace).get(pk=change.pk)
 
 
+def retry_held(*, workspace: Workspace, by: User, changes: QuerySet[OutboundChange]) -> int:
+    """Try all of these (of `held_of`) again, inside the scope. Returns how many. Raises as retry_change."""
+    _going_both_ways(workspace)
+    count = outgoing.retry(changes)
+    if count:
+        record_audit(
+            workspace=workspace, actor=by, action="harvest.retried", target=f"{count} time logs", count=count
+        )
+    return count
+
+
 def resolve_conflict(*, workspace: Workspace, by: User, change: OutboundChange, keep: str) -> OutboundChange:
     """Settle a conflict by one side's version, inside the scope. One that is settled already stays as it is.
 

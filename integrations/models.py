@@ -150,7 +150,7 @@ class SyncRun(TenantModel):
     A live run (queued or running) is unique for a connection. A worker holds it by a lease: `lease_token` is that
     worker's claim, good until `lease_until`, prolonged as pages are done; an expired lease may be claimed by another.
     attention: what a guard asks before it lets anything be deleted, {"kind", "count"}; once a person has answered,
-    "answered" names the run that goes on, and there the kind that was answered.
+    "answered" names the run that goes on ("left": none does), and there the kind that was answered.
     expected: entries that the provider said the window holds, once the first page is in. preview: the run whose plan
     this one applies. remembered: it brings in what was skipped for a missing mapping and can come in now, nothing else.
     """

@@ -36,6 +36,7 @@ from clients.selectors import clients_of
 from timelogs import services
 from timelogs.forms import ActivityTypeForm, Choices, FilterForm, TimeLogForm, WorkItemForm
 from timelogs.models import ActivityType, TimeLog, WorkItem
+from timelogs.money import amount_of
 from timelogs.places import places_of
 from timelogs.selectors import (
     activity_types_of,
@@ -129,11 +130,18 @@ def log_time(request: WorkspaceRequest) -> HttpResponse:
 
 @workspace_page
 def time_log(request: WorkspaceRequest, id: UUID) -> HttpResponse:
-    """A log's row, as the list shows it; without htmx the list."""
-    log = _log(request, id)
-    if not request.htmx:
-        return redirect("time-log-edit", id)
-    return _row(request, log)
+    """A log's page, a deleted one's too: where its entry in Harvest leads. By htmx its row, as the list shows it."""
+    if request.htmx:
+        return _row(request, _log(request, id))
+    tenancy = request.tenancy
+    logs = TimeLog.objects.filter(workspace=tenancy.workspace).select_related(
+        "client", "project", "work_item", "activity_type", "owner"
+    )
+    log = get_object_or_404(logs, id=id)
+    log.workspace = tenancy.workspace
+    may_write = tenancy.membership.can_manage or log.owner_id == tenancy.user.id
+    context = {"log": log, "amount": amount_of(log.seconds, log.hourly_rate), "may_write": may_write}
+    return render(request, "timelogs/time_log.html", context)
 
 
 @workspace_page

@@ -96,9 +96,10 @@ def test_row_offers_what_its_reader_may_do(admin: Membership, member: Membership
         "held": "Held Edit Delete",
         "conflict": "Conflict Edit Delete",
         "differs": "Differs in Harvest Edit Delete",
-        "pending": "Edit Delete",
+        "pending": "Waiting to be pushed Edit Delete",
     }
-    assert f'title="{escape(f"Because of {NASTY}")}"' in listed(admin)["held"]
+    assert f'<span class="under why">{escape(f"Held: Because of {NASTY}")}</span>' in listed(admin)["held"]
+    assert "Because of" not in listed(admin)["pending"]
     assert cells(listed(admin)["theirs"])[-1] == "Edit Delete"
 
 

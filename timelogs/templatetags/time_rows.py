@@ -23,7 +23,14 @@ from timelogs.money import amount_of
 register = template.Library()
 
 MOST_NOTES = 140
-TROUBLE = {SyncState.HELD, SyncState.CONFLICT, SyncState.DIFFERS}
+MOST_WHY = 160
+TONES = {
+    SyncState.SYNCED: "good",
+    SyncState.PENDING: "accent",
+    SyncState.HELD: "warn",
+    SyncState.CONFLICT: "warn",
+    SyncState.DIFFERS: "warn",
+}
 SOME_ID = UUID(int=0)
 
 
@@ -35,15 +42,21 @@ def time_rows(
     tenancy: Tenancy = context["tenancy"]
     edit = reverse("time-log-edit", args=[SOME_ID])
     delete = reverse("time-log-delete", args=[SOME_ID])
+    page = reverse("time-log", args=[SOME_ID])
     settled = f'<span class="badge" title="On an issued statement">{icon("lock", "small")} Settled</span>'
 
+    def state(row: Mapping[str, Any]) -> str:
+        """How it stands with Harvest, leading to its page. Not boosted: the answer would take the row's place."""
+        if row["sync_state"] not in TONES:
+            return ""
+        label, tone = SyncState(row["sync_state"]).label, TONES[row["sync_state"]]
+        url = page.replace(str(SOME_ID), str(row["id"]))
+        return f'<a class="badge {tone}" hx-boost="false" href="{url}">{label}</a>'
+
     def tools(row: Mapping[str, Any]) -> str:
+        said = state(row)
         if row["settled_at"]:
-            return settled
-        said = ""
-        if row["sync_state"] in TROUBLE:
-            label, detail = SyncState(row["sync_state"]).label, escape(row["sync_detail"])
-            said = f'<span class="badge warn" title="{detail}">{label}</span>'
+            return said + settled
         if tenancy.membership.can_manage or row["owner_id"] == tenancy.user.id:
             id = str(row["id"])
             said += (
@@ -63,6 +76,9 @@ def time_rows(
             notes = Truncator(notes).chars(MOST_NOTES)
         if notes:
             place += f'<span class="under">{escape(notes)}</span>'
+        if row["sync_detail"] and TONES.get(row["sync_state"]) == "warn":
+            why = f"{SyncState(row['sync_state']).label}: {Truncator(row['sync_detail']).chars(MOST_WHY)}"
+            place += f'<span class="under why">{escape(why)}</span>'
         person: str = escape(row["owner__name"] or row["owner__email"])
         if row["source"] == Source.HARVEST:
             person += ", Harvest"
