@@ -92,9 +92,9 @@ PAGES = [
     Door(r"/inbound/.*"),
     Door(r"/settlement/ID/(export/)?"),
     Door(r"/settlement/.*", read=MANAGERS),
-    Door(r"/integrations/(harvest/(runs/ID/(panel/)?)?)?"),
+    Door(r"/integrations/(harvest/(runs/ID/(panel/)?|held/|conflicts/|waiting/)?)?"),
     Door(
-        r"/integrations/harvest/(authorize|auto-sync|connect|mappings|refresh|runs)/",
+        r"/integrations/harvest/(authorize|auto-sync|connect|direction|held/retry|mappings|push-older|refresh|runs)/",
         read=MANAGERS,
         plan=frozenset({"POST"}),
     ),
