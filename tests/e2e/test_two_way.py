@@ -118,8 +118,10 @@ def test_held_by_clicks(live_server: Any, both: Both, page: Page) -> None:
     page.get_by_role("button", name="Retry it").click()
     expect(page.locator("#notices")).to_contain_text("1 is tried again.")
     both.send_all()
-    page.get_by_role("link", name="Website").click()
-    expect(page.get_by_text("It is held").or_(page.locator("#harvest-state"))).to_contain_text("0.00")
+    page.get_by_role("link", name="Acme / Website").click()
+    expect(page.locator("#harvest-state")).to_contain_text("It rounds to 0.00 hours in Harvest")
+    page.get_by_role("link", name="Edit the time").click()
+    expect(page.get_by_label("Notes")).to_have_value("A click")
 
 
 def test_sync_now_asks_and_is_answered(live_server: Any, both: Both, page: Page) -> None:
