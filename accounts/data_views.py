@@ -17,6 +17,7 @@ from accounts.export import exports_of, file_name, file_of, request_export
 from accounts.middleware import WorkspaceRequest
 from accounts.models import DataExport, ExportKind, ExportState, Workspace
 from accounts.pages import UNPROCESSABLE, admins_only, form_page, form_status, notify, submit, workspace_page
+from accounts.security_views import unconfirmed
 from accounts.tenancy import tenant_scope
 
 NEWEST = 20
@@ -44,6 +45,8 @@ def export_workspace(request: WorkspaceRequest) -> HttpResponse:
 
 
 def _export(request: WorkspaceRequest, kind: str) -> HttpResponse:
+    if asked := unconfirmed(request, reverse("data")):
+        return asked
     request_export(by=request.tenancy.membership, kind=kind)
     notify(request, "The export is being made. You are told here and by e-mail when it can be fetched.")
     return redirect("data")
@@ -68,6 +71,8 @@ def as_download(export: DataExport, workspace: Workspace) -> StreamingHttpRespon
 @admins_only
 def delete_workspace(request: WorkspaceRequest) -> HttpResponse:
     """Asks for the workspace's name, and has it deleted once the grace is over."""
+    if asked := unconfirmed(request, reverse("data")):
+        return asked
     workspace = request.tenancy.workspace
     form = NameForm(request.POST if request.method == "POST" else None, label="The workspace's name")
     if form.is_bound and (done := submit(form, deletion.request_deletion, by=request.tenancy.membership)):
@@ -101,6 +106,9 @@ def keep_workspace(request: WorkspaceRequest) -> HttpResponse:
 def delete_account(request: WorkspaceRequest) -> HttpResponse:
     """Asks for one's e-mail address, and forgets who one is."""
     user, workspace = request.user, request.tenancy.workspace
+    with tenant_scope(workspace.id):
+        if asked := unconfirmed(request, reverse("data")):
+            return asked
     form = NameForm(request.POST if request.method == "POST" else None, label="Your e-mail address")
     if form.is_bound and form.is_valid():
         if form.cleaned_data["name"].strip().lower() != user.email.lower():

@@ -529,6 +529,13 @@ def test_deleted_account_is_nameless_and_signs_in_no_more(
     member.user.set_password("correct horse battery")
     member.user.save()
     key, browser, second = make_key(member), visit(member), visit(member)
+    asked = browser.post("/settings/data/delete-account/", {"name": member.user.email})
+    assert asked["Location"].startswith("/accounts/reauthenticate/"), (
+        "only for who has shown of late who they are"
+    )
+    browser.post(
+        "/accounts/reauthenticate/", {"password": "correct horse battery", "next": "/settings/data/"}
+    )
     wrong = browser.post("/settings/data/delete-account/", {"name": "somebody@else.test"})
     assert wrong.status_code == 422
     answer = browser.post("/settings/data/delete-account/", {"name": "MEL@northlight.test"})
