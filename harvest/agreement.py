@@ -50,6 +50,8 @@ from integrations.sync.plan import (
     Held,
     Overruled,
     Policy,
+    Replace,
+    UpdateRemote,
 )
 from integrations.sync.types import (
     Base,
@@ -128,6 +130,49 @@ def attempt_in(begun: Mapping[str, Any] | None) -> Base | None:
     """The base that `note_attempt` kept, if any."""
     kept = (begun or {}).get("attempted")
     return load_base(kept) if isinstance(kept, Mapping) else None
+
+
+def note_overruled(pairs: Base, sent: Values) -> dict[str, Any]:
+    """For `OutboundChange.begun`, before Harvest's version is written over: what is given up, and what is sent."""
+    over = {name: Pair(pair.local, sent[name]) for name, pair in pairs.items()}
+    return {"overruled": dump_base(pairs), "by": dump_base(over)} if pairs else {}
+
+
+def overruled_in(begun: Mapping[str, Any] | None) -> tuple[Base, Values]:
+    """What `note_overruled` kept: the pairs that are given up, and the values that were sent instead."""
+    kept = begun or {}
+    sent = load_base(kept.get("by", {}))
+    return load_base(kept.get("overruled", {})), {name: pair.remote for name, pair in sent.items()}
+
+
+def given_up(actions: Iterable[Action]) -> Base:
+    """Of a plan, what is overruled by what the plan sends: it is given up once that is done."""
+    sent: set[Field] = set()
+    for one in actions:
+        if isinstance(one, (UpdateRemote, Replace)):
+            sent.update(one.fields)
+    return {
+        name: pair
+        for one in actions
+        if isinstance(one, Overruled) and one.kept is Policy.TIMEBRIDGE
+        for name, pair in one.fields.items()
+        if name in sent
+    }
+
+
+def without_given_up(actions: Iterable[Action]) -> list[Action]:
+    """A plan without what is only given up once its outgoing half is done: whoever does that tells of it."""
+    actions = list(actions)
+    sent = given_up(actions)
+    found: list[Action] = []
+    for one in actions:
+        if isinstance(one, Overruled):
+            rest = {name: pair for name, pair in one.fields.items() if name not in sent}
+            if rest:
+                found.append(Overruled(rest, one.kept))
+        else:
+            found.append(one)
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -353,6 +398,29 @@ class Batch:
         }
         self._events.append(_Event(log.id, deed, external_id, fields, detail))
 
+    def overrule(
+        self, log: TimeLog, external_id: str, fields: Base, kept: Policy, *, there: Version | None = None
+    ) -> None:
+        """Tell of what a policy gave up: both values of each field, and whose stays."""
+        stays = "Harvest's" if kept is Policy.HARVEST else "Ours"
+        self._events.append(
+            _Event(log.id, Deed.OVERRULED, external_id, _sides(fields, there), f"{stays} stays.")
+        )
+
+    def overrule_begun(
+        self, log: TimeLog, external_id: str, begun: Mapping[str, Any], *, theirs: Values | None = None
+    ) -> None:
+        """Tell of what an earlier attempt gave up (`note_overruled`).
+
+        theirs: what Harvest holds now, to tell whether the attempt was done; None where that is certain.
+        """
+        pairs, sent = overruled_in(begun)
+        done = {
+            name: pair for name, pair in pairs.items() if theirs is None or theirs.get(name) == sent[name]
+        }
+        if done:
+            self.overrule(log, external_id, done, Policy.TIMEBRIDGE)
+
     def state(
         self,
         log: TimeLog,
@@ -368,9 +436,7 @@ class Batch:
         differs = next((one for one in actions if isinstance(one, Differs)), None)
         for one in actions:
             if isinstance(one, Overruled):
-                stays = "Harvest's" if one.kept is Policy.HARVEST else "Ours"
-                fields = _sides(one.fields, there)
-                self._events.append(_Event(log.id, Deed.OVERRULED, external_id, fields, f"{stays} stays."))
+                self.overrule(log, external_id, one.fields, one.kept, there=there)
         stated = None
         if conflict is not None:
             # Which version is kept is for a person to say; what else cannot travel is said then.

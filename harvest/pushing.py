@@ -31,7 +31,16 @@ from django.utils import timezone
 
 from accounts.models import Plan
 from accounts.tenancy import tenant_scope
-from harvest.agreement import Batch, attempt_in, base_of, lock_logs, note_attempt, refresh_state
+from harvest.agreement import (
+    Batch,
+    attempt_in,
+    base_of,
+    given_up,
+    lock_logs,
+    note_attempt,
+    note_overruled,
+    refresh_state,
+)
 from harvest.catalogue import keep_account, learn_account
 from harvest.client import Patience
 from harvest.credentials import PROVIDER, open_client
@@ -359,21 +368,35 @@ class Pushing:
         match action:
             case CreateRemote(fields):
                 then = attempted(look.values, fields)
-                return _Done(action, self._create(change, look, fields, then, replaced=None))
+                return _Done(action, self._create(change, look, fields, then, {}, replaced=None))
             case Replace(fields, values):
                 # What was neither sent nor agreed on (a value that is held) stays as it was.
                 then = {**(base or {}), **attempted(look.values, fields)}
-                return _Done(action, self._create(change, look, values, then, replaced=payload))
+                over = note_overruled(given_up(actions), fields)
+                return _Done(action, self._create(change, look, values, then, over, replaced=payload))
             case UpdateRemote(fields) if payload is not None:
-                try:
-                    changed = self.side.change(str(payload.id), fields, seen=entry_values(payload))
-                except Gone:
-                    raise HarvestAway("The entry was deleted in Harvest just now.", busy=True) from None
-                return _Done(action, changed)
+                over = note_overruled(given_up(actions), fields)
+                return _Done(action, self._update(change, payload, fields, over))
             case DeleteRemote() if payload is not None:
                 self.side.delete(str(payload.id), seen=entry_values(payload))
                 return _Done(action, None)
         return None
+
+    def _update(
+        self, change: OutboundChange, payload: TimeEntryPayload, fields: Values, over: dict[str, Any]
+    ) -> TimeEntryPayload:
+        """Change an entry. over: what of Harvest's is given up by that, noted before, as nobody could tell later."""
+        if over:
+            with tenant_scope(self.workspace_id):
+                outgoing.prolong(change, begun=over)
+        try:
+            return self.side.change(str(payload.id), fields, seen=entry_values(payload))
+        except Gone:
+            raise HarvestAway("The entry was deleted in Harvest just now.", busy=True) from None
+        except (HarvestRefused, HarvestAway) as error:
+            if over and not getattr(error, "lost", False):
+                self._take_back(change)
+            raise
 
     def _create(
         self,
@@ -381,15 +404,16 @@ class Pushing:
         look: _Look,
         fields: Values,
         then: Base,
+        over: dict[str, Any],
         *,
         replaced: TimeEntryPayload | None,
     ) -> TimeEntryPayload:
         """Make an entry, noted before. then: the base that it has where nobody can say more than that it was made.
 
-        replaced: the entry that it takes the place of, and that is deleted after.
+        over: what of Harvest's is given up. replaced: the entry that it takes the place of, and that is deleted after.
         """
         target = self.side.target(fields)
-        begun: dict[str, Any] = {**note_attempt(then), "hours": str(fields[Field.DURATION])}
+        begun: dict[str, Any] = {**note_attempt(then), **over, "hours": str(fields[Field.DURATION])}
         if look.link is not None:
             begun["former"] = look.link.external_id
         if replaced is not None:
@@ -440,6 +464,9 @@ class Pushing:
         """Go on from what a worker that did not come back had begun: look for the entry that it may have made."""
         begun = change.begun or {}
         base = attempt_in(begun)
+        if base is None:
+            self._clear_up_update(change, look)
+            return
         entries = self.side.found(str(look.log.id))
         with tenant_scope(self.workspace_id):
             known = set(
@@ -456,7 +483,7 @@ class Pushing:
         # What it took the place of goes all the same.
         if replaced := begun.get("replaces"):
             self.side.delete(replaced, seen={})
-        if made is None or look.link is not None or base is None:
+        if made is None or look.link is not None:
             # A run has joined the log meanwhile: to this entry, or to another, and then this one is one too many.
             if made is not None and look.link is not None:
                 self.side.delete(str(made.id), seen={})
@@ -470,7 +497,22 @@ class Pushing:
             log = lock_logs(self.workspace_id, [look.log.id])[look.log.id]
             outgoing.prolong(change, begun=None)
             outgoing.forget_begun(change)
-            self._join(look, log, made, base, Deed.REPLACED if replaced else Deed.PUSHED)
+            batch = Batch(self.workspace_id, look.terms)
+            batch.overrule_begun(log, str(made.id), begun)
+            self._join(look, log, made, base, Deed.REPLACED if replaced else Deed.PUSHED, batch=batch)
+            batch.write()
+
+    def _clear_up_update(self, change: OutboundChange, look: _Look) -> None:
+        """An update that was to give up something of Harvest's: tell of it, where Harvest holds what was sent."""
+        entry = self.side.read(look.link.external_id) if look.link is not None else None
+        theirs = entry_values(entry) if entry is not None else {}
+        with tenant_scope(self.workspace_id):
+            log = lock_logs(self.workspace_id, [look.log.id])[look.log.id]
+            batch = Batch(self.workspace_id, look.terms)
+            batch.overrule_begun(log, str(entry.id) if entry else "", change.begun or {}, theirs=theirs)
+            outgoing.prolong(change, begun=None)
+            outgoing.forget_begun(change)
+            batch.write()
 
     # --- Here --------------------------------------------------------------------------------------------------------
     def _record(
@@ -535,6 +577,8 @@ class Pushing:
         elif link is not None and not (moved and done is None):
             batch.settle(link, base, entry)
         statement = None
+        if moved and done is not None and (over := given_up(actions)):
+            batch.overrule(log, str(entry.id) if entry else "", over, Policy.TIMEBRIDGE, there=there)
         if not moved:
             statement = batch.state(log, link.external_id if link else "", actions, there=there, own=True)
         if statement is None:

@@ -25,7 +25,15 @@ from django.utils import timezone
 
 from accounts.bulk import copy_rows
 from accounts.ids import uuid7
-from harvest.agreement import Batch, attempt_in, base_of, lock_logs, named, set_agreement
+from harvest.agreement import (
+    Batch,
+    attempt_in,
+    base_of,
+    lock_logs,
+    named,
+    set_agreement,
+    without_given_up,
+)
 from harvest.ledger import ENTRY_COLUMNS, NOTES_KEPT, kept_hours
 from harvest.payloads import TimeEntryPayload, content_hash
 from harvest.terms import Terms, entry_values, hours_of, load_terms
@@ -311,7 +319,7 @@ class _Page:
             set_agreement(link, agreed, entry)
         else:
             self.batch.settle(link, agreed, entry)
-        self.batch.state(log, external_id, actions, there=there)
+        self.batch.state(log, external_id, without_given_up(actions), there=there)
         if outgoing:
             self.batch.send(log)
 

@@ -57,14 +57,15 @@ def test_saved_by_rest_it_is_in_harvest_within_seconds(both: Both, workers: Work
     workers.wait_for(lambda: both.entries() == [])
 
 
-def test_three_workers_and_a_task_delivered_again_and_again_have_one_effect(
-    both: Both, workers: Workers
+@pytest.mark.parametrize("count", [2, 3])
+def test_workers_and_a_task_delivered_again_and_again_have_one_effect(
+    both: Both, workers: Workers, count: int
 ) -> None:
     logs = [both.log(notes=f"Number {n}") for n in range(25)]
     general = [
         both.log(project=None, client=both.studio.clients["Acme"], notes=f"Loose {n}") for n in range(5)
     ]
-    for _ in range(3):
+    for _ in range(count):
         workers.start()
     for _ in range(20):
         push_changes.delay(str(both.studio.workspace_id))

@@ -1,0 +1,251 @@
+"""Whatever people and trouble do on two sides, they come together: nothing twice, nothing lost, no echo.
+
+The machine takes its numbers from the environment: `TWO_WAY_EXAMPLES=2000 TWO_WAY_STEPS=60` is a long run.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as machine_settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
+
+from harvest.sandbox import FaultKind, Sandbox
+from tests.harvest.world import FAULTS, Steps, World, in_process
+
+EXAMPLES = int(os.environ.get("TWO_WAY_EXAMPLES", "50"))
+STEPS = int(os.environ.get("TWO_WAY_STEPS", "40"))
+
+SOME = st.integers(0, 5)
+FIELDS = st.lists(
+    st.sampled_from(["notes", "duration", "spent_date", "placement", "activity", "owner"]),
+    min_size=1, max_size=3, unique=True,
+)  # fmt: skip
+POLICIES = st.sampled_from(["harvest", "timebridge", "newest", "ask"])
+METHODS = st.sampled_from(["", "POST", "PATCH", "DELETE"])
+DEEDS = st.sampled_from(
+    ["edit here", "edit there", "delete here", "delete there", "restore", "owner", "settle", "lock", "unmap",
+     "push", "sync", "back and push"]
+)  # fmt: skip
+
+
+@pytest.fixture
+def box(settings: Any, transactional_db: None) -> Sandbox:
+    settings.PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]  # many workspaces are made
+    settings.HARVEST_API_URL, settings.HARVEST_ID_URL = "http://harvest.test/v2", "http://harvest.test"
+    return Sandbox.empty(name="Northlight", rate_limit=False)
+
+
+class TwoWays(RuleBasedStateMachine):
+    def __init__(self, sandbox: Sandbox) -> None:
+        super().__init__()
+        self.sandbox, self.steps = sandbox, Steps()
+        self.world: World
+        self.around = in_process(sandbox, self.steps)
+        self.around.__enter__()
+
+    @initialize(policy=POLICIES)
+    def begin(self, policy: str) -> None:
+        self.world = World(self.sandbox, self.steps, policy=policy)
+
+    # --- People ---
+    @rule(place=st.sampled_from([0, 0, 1, 2]), owner=st.integers(0, 1))
+    def log(self, place: int, owner: int) -> None:
+        self.world.log(place, owner)
+
+    @rule(n=SOME, what=FIELDS, jitter=st.sampled_from([0, 0, 17, -17]))
+    def edit_here(self, n: int, what: list[str], jitter: int) -> None:
+        self.world.edit_here(n, what, jitter)
+
+    @rule(n=SOME)
+    def delete_here(self, n: int) -> None:
+        self.world.delete_here(n)
+
+    @rule(n=SOME)
+    def restore_here(self, n: int) -> None:
+        self.world.restore_here(n)
+
+    @rule()
+    def settle(self) -> None:
+        self.world.settle()
+
+    @rule()
+    def void(self) -> None:
+        self.world.void()
+
+    @rule(kind=SOME, on=st.booleans())
+    def map(self, kind: int, on: bool) -> None:
+        self.world.map(kind, on)
+
+    @rule(policy=POLICIES)
+    def policy(self, policy: str) -> None:
+        self.world.policy(policy)
+
+    @rule(n=SOME, keep=st.sampled_from(["harvest", "timebridge"]))
+    def resolve(self, n: int, keep: str) -> None:
+        self.world.resolve(n, keep)
+
+    @rule(n=SOME)
+    def retry_and_accept(self, n: int) -> None:
+        self.world.retry()
+        self.world.accept(n)
+
+    @rule(project=st.integers(0, 2), task=st.integers(0, 2), user=st.integers(0, 1))
+    def entry(self, project: int, task: int, user: int) -> None:
+        self.world.entry(project, task, user)
+
+    @rule(n=SOME, what=FIELDS, to=st.integers(0, 2))
+    def edit_there(self, n: int, what: list[str], to: int) -> None:
+        self.world.edit_there(n, what, to)
+
+    @rule(n=SOME, what=FIELDS)
+    def collide(self, n: int, what: list[str]) -> None:
+        self.world.collide(n, what)
+
+    @rule(n=SOME)
+    def delete_there(self, n: int) -> None:
+        self.world.delete_there(n)
+
+    @rule(n=SOME, how=st.integers(0, 2))
+    def lock(self, n: int, how: int) -> None:
+        self.world.lock(n, how)
+
+    @rule(n=SOME)
+    def unlock(self, n: int) -> None:
+        self.world.unlock(n)
+
+    # --- Trouble ---
+    @rule(kind=st.sampled_from(FAULTS), after=st.integers(0, 6), method=METHODS, syncing=st.booleans())
+    def fault(self, kind: FaultKind, after: int, method: str, syncing: bool) -> None:
+        self.world.fault(kind, after=0 if method else after, times=1, method=method)
+        self.work(syncing)
+
+    @rule(after=st.integers(0, 40), syncing=st.booleans())
+    def kill(self, after: int, syncing: bool) -> None:
+        self.world.kill(after)
+        self.work(syncing)
+
+    @rule(after=st.integers(0, 6), deed=DEEDS, n=SOME, syncing=st.booleans())
+    def meanwhile(self, after: int, deed: str, n: int, syncing: bool) -> None:
+        self.world.meanwhile(after, deed, n)
+        self.work(syncing)
+
+    def work(self, syncing: bool) -> None:
+        if syncing:
+            self.world.sync()
+        else:
+            self.world.push()
+
+    @rule(whose=st.sampled_from(["here", "there"]), seconds=st.sampled_from([-1, 1, 2]))
+    def step(self, whose: str, seconds: int) -> None:
+        self.world.step(whose, seconds)
+
+    # --- Workers ---
+    @rule(times=st.integers(1, 2))
+    def push(self, times: int) -> None:
+        self.world.push(times)
+
+    @rule()
+    def sync(self) -> None:
+        self.world.sync()
+
+    @rule()
+    def import_all(self) -> None:
+        self.world.import_all()
+
+    @rule()
+    def answer(self) -> None:
+        self.world.answer()
+
+    @invariant()
+    def nothing_twice(self) -> None:
+        if hasattr(self, "world"):
+            self.world.nothing_twice()
+
+    def teardown(self) -> None:
+        try:
+            if hasattr(self, "world"):
+                self.world.rest()
+        finally:
+            self.around.__exit__(None, None, None)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(max(300, EXAMPLES * STEPS))
+def test_whatever_happens_both_sides_come_together(box: Sandbox) -> None:
+    run_state_machine_as_test(
+        lambda: TwoWays(box),  # type: ignore[arg-type]
+        settings=machine_settings(
+            max_examples=EXAMPLES, stateful_step_count=STEPS, deadline=None,
+            suppress_health_check=list(HealthCheck),
+        ),
+    )  # fmt: skip
+
+
+# --- What it found ---------------------------------------------------------------------------------------------------
+@pytest.fixture
+def world(box: Sandbox) -> Iterator[World]:
+    steps = Steps()
+    with in_process(box, steps):
+        yield World(box, steps)
+
+
+def test_a_quiet_day(world: World) -> None:
+    world.log()
+    world.log(1)
+    world.entry()
+    world.push()
+    world.sync()
+    world.edit_here(0, ("notes", "duration"))
+    world.edit_there(1, ("spent_date",))
+    world.rest()
+    assert len(world.entries) == len(world.logs()) == 3
+
+
+def test_what_timebridge_overrules_is_in_the_history_though_the_answer_was_lost(world: World) -> None:
+    world.policy("timebridge")
+    world.log()
+    world.push()
+    world.collide()
+    world.fault(FaultKind.LOST, method="PATCH")
+    world.push()
+    world.rest()
+
+
+def test_what_timebridge_overrules_is_in_the_history_though_the_log_was_saved_meanwhile(world: World) -> None:
+    world.policy("timebridge")
+    world.log()
+    world.push()
+    world.collide()
+    world.meanwhile(3, "edit here")
+    world.push()
+    assert world.steps.struck
+    world.rest()
+
+
+@pytest.mark.parametrize("after", range(40))
+def test_a_replacement_under_a_policy_that_is_cut_anywhere(world: World, after: int) -> None:
+    world.policy("timebridge")
+    world.log()
+    world.push()
+    world.collide(0, ("owner", "notes"))
+    world.kill(after)
+    world.push()
+    world.rest()
+    assert len(world.entries) == 1
+
+
+def test_a_clock_that_goes_back_while_a_run_reads(world: World) -> None:
+    world.log()
+    world.push()
+    world.edit_there()
+    world.edit_here(0, ("duration",))
+    world.meanwhile(0, "back and push")
+    world.sync()
+    assert world.steps.struck
+    world.rest()
