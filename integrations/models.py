@@ -423,7 +423,14 @@ class SyncEvent(TenantChild):
         constraints = [
             models.CheckConstraint(condition=models.Q(deed__in=Deed.values), name="integrations_event_deed")
         ]
-        indexes = [models.Index(fields=["workspace", "time_log", "-id"], name="integrations_event_log")]
+        indexes = [
+            models.Index(fields=["workspace", "time_log", "-id"], name="integrations_event_log"),
+            models.Index(
+                fields=["workspace", "run"],
+                condition=models.Q(run__isnull=False),
+                name="integrations_event_run",
+            ),
+        ]
 
     def __str__(self) -> str:
         return f"{self.deed} {self.external_id}"

@@ -25,7 +25,18 @@ from accounts.errors import RunInProgress
 from accounts.ids import uuid7
 from accounts.models import User, Workspace
 from accounts.tenancy import SPAN_SWEEP, span
-from integrations.models import LIVE_STATES, Connection, Outcome, Reason, RunEntry, RunKind, RunState, SyncRun
+from integrations.models import (
+    LIVE_STATES,
+    Connection,
+    Deed,
+    Outcome,
+    Reason,
+    RunEntry,
+    RunKind,
+    RunState,
+    SyncEvent,
+    SyncRun,
+)
 from timelogs.money import cents
 
 MOST_ATTEMPTS = 20
@@ -149,9 +160,13 @@ def due_runs(*, queued_for: timedelta) -> list[tuple[UUID, UUID]]:
 # --- What a run came to ----------------------------------------------------------------------------------------------
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What a run's entries say. `skipped` is by reason; `failed` entries stand in it too, under `save_failed`."""
+    """What a run's entries say. `skipped` is by reason; `failed` entries stand in it too, under `save_failed`.
+
+    held: logs of which it found that something cannot travel, or that both sides changed it.
+    """
 
     done: int = 0
+    held: int = 0
     outcomes: Mapping[str, int] = field(default_factory=dict)
     reasons: Mapping[str, int] = field(default_factory=dict)
 
@@ -180,7 +195,7 @@ READ_OUTCOMES = (
 
 
 def counts_of(runs: Iterable[SyncRun]) -> dict[UUID, Counts]:
-    """The counts of these runs, from their entries, in one query."""
+    """The counts of these runs, from their entries and from what they found held or contested, in two queries."""
     ids = [run.id for run in runs]
     outcomes: dict[UUID, dict[str, int]] = {one: {} for one in ids}
     reasons: dict[UUID, dict[str, int]] = {one: {} for one in ids}
@@ -195,8 +210,11 @@ def counts_of(runs: Iterable[SyncRun]) -> dict[UUID, Counts]:
         outcomes[run_id][outcome] = outcomes[run_id].get(outcome, 0) + row["n"]
         if row["reason"] and outcome in (Outcome.SKIPPED, Outcome.FAILED):
             reasons[run_id][row["reason"]] = reasons[run_id].get(row["reason"], 0) + row["n"]
+    stated = SyncEvent.objects.filter(run_id__in=ids, deed__in=(Deed.HELD, Deed.CONFLICT)).order_by()
+    held = dict(stated.values_list("run_id").annotate(n=Count("time_log", distinct=True))) if ids else {}
     return {
         one: Counts(
+            held=held.get(one, 0),
             done=sum(outcomes[one].get(outcome, 0) for outcome in READ_OUTCOMES),
             outcomes=outcomes[one],
             reasons=reasons[one],
@@ -323,7 +341,7 @@ def represent(run: SyncRun, counts: Counts) -> dict[str, Any]:
         "skipped": counts.skipped,
         "deleted": counts.of(Outcome.DELETED),
         "pushed": counts.of(Outcome.PUSHED),
-        "held": 0,
+        "held": counts.held,
         "error": run.error or None,
         "attention": asked(run),
         "summary": summary(run, counts),

@@ -17,7 +17,7 @@ from accounts.selectors import members_of
 from clients.models import Client
 from clients.selectors import choosable_clients, clients_of, projects_of
 from timelogs.durations import clock, parse
-from timelogs.models import ActivityType, Source, TimeLog, WorkItem, WorkItemStatus
+from timelogs.models import ActivityType, Source, SyncState, TimeLog, WorkItem, WorkItemStatus
 from timelogs.places import Place, UnknownPlace, find, label_of_log, places_of
 from timelogs.selectors import choosable_activity_types
 
@@ -189,13 +189,19 @@ class FilterForm(forms.Form):
     to = forms.DateField(label="To", required=False, widget=DateInput())
     billable = forms.ChoiceField(required=False, choices=[("", "All"), *YES_NO], widget=Select)
     source = forms.ChoiceField(required=False, choices=[("", "All"), *Source.choices], widget=Select)
+    sync_state = forms.ChoiceField(
+        label="In Harvest", required=False, choices=[("", "All"), *SyncState.choices], widget=Select
+    )
 
     def __init__(self, data: Any, *, workspace: Workspace, choices: Choices | None = None) -> None:
         super().__init__(data, prefix=None, auto_id="id_filter_%s")
         self.fields["from"] = self.fields.pop("from_")
         self.order_fields(
-            ["q", "from", "to", "client", "project", "activity_type", "owner", "billable", "source"]
-        )
+            [
+                "q", "from", "to", "client", "project", "activity_type", "owner", "billable", "source",
+                "sync_state",
+            ]
+        )  # fmt: skip
         self.workspace = workspace
         for field in self.fields.values():
             field.mark_optional = False  # type: ignore[attr-defined]  # filters all are

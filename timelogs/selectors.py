@@ -108,7 +108,7 @@ def narrowed(logs: QuerySet[TimeLog], conditions: Mapping[str, Any]) -> QuerySet
     """Logs that meet every condition given, by the names of the wire.
 
     `client, project, work_item, activity_type, owner`: ids; `from, to`: dates, both included; `billable`: "true" or
-    "false"; `source`; `q`: beginnings of words in the notes.
+    "false"; `source`, `sync_state`; `q`: beginnings of words in the notes.
     """
     for name in ("client", "project", "work_item", "activity_type", "owner"):
         if name in conditions:
@@ -121,6 +121,8 @@ def narrowed(logs: QuerySet[TimeLog], conditions: Mapping[str, Any]) -> QuerySet
         logs = logs.filter(billable=conditions["billable"] == "true")
     if "source" in conditions:
         logs = logs.filter(source=conditions["source"])
+    if "sync_state" in conditions:
+        logs = logs.filter(sync_state=conditions["sync_state"])
     return with_words(logs, conditions["q"]) if "q" in conditions else logs
 
 

@@ -15,7 +15,7 @@ from accounts.rest.fields import IdField, Moment, Resource
 from accounts.rest.filters import by_choice, by_id
 from accounts.rest.views import ListViewSet
 from harvest.terms import hours_of
-from harvest.waiting import assign_in_harvest, held_of, retry_change, waiting_of
+from harvest.waiting import assign_in_harvest, held_of, retry_change, retry_held, waiting_of
 from integrations.models import ChangeState, OutboundChange, Way
 from integrations.sync.types import Field
 from timelogs.api import HoursField
@@ -62,6 +62,10 @@ class HeldSerializer(WaitingChangeSerializer):
         read_only=True,
         help_text="Whether `assign/` may help: task or person are not on the project in Harvest.",
     )
+
+
+class RetriedSerializer(Resource):
+    retried = serializers.IntegerField(read_only=True)
 
 
 def shown_waiting(change: OutboundChange) -> dict[str, Any]:
@@ -118,7 +122,7 @@ class HeldViewSet(ListViewSet[OutboundChange]):
     filters = {"time_log": by_id("time_log"), "way": by_choice("way", Way)}
     orderings = {"id": "id"}
     default_ordering = "-id"
-    needs_plan = frozenset({"retry", "assign"})
+    needs_plan = frozenset({"retry", "retry_all", "assign"})
 
     def get_queryset(self) -> QuerySet[OutboundChange]:
         return held_of(self.workspace)
@@ -138,6 +142,17 @@ class HeldViewSet(ListViewSet[OutboundChange]):
     def retry(self, request: Request, id: str) -> Response:
         change = retry_change(workspace=self.workspace, by=self.tenancy.user, change=self.get_object())
         return Response(self.shown(change))
+
+    @extend_schema(
+        request=None,
+        responses=RetriedSerializer,
+        operation_id="harvest_held_retry_all",
+        description="Try all of them again, now; with the list's filters, those that meet them.",
+    )
+    def retry_all(self, request: Request) -> Response:
+        rows = self.filter_queryset(self.get_queryset())
+        count = retry_held(workspace=self.workspace, by=self.tenancy.user, changes=rows.order_by())
+        return Response(self.write(RetriedSerializer, {"retried": count}))
 
 
 class AssignView(HeldViewSet):

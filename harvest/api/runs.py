@@ -20,7 +20,7 @@ from accounts.rest.views import ListViewSet, WorkspaceView
 from harvest.adoption import unlink_entry
 from harvest.importing import start_apply, start_import
 from harvest.night import start_sync
-from harvest.sweep import confirm_attention
+from harvest.sweep import confirm_attention, leave_attention
 from harvest.undo import undo_run
 from integrations.models import Outcome, Reason, RunEntry, RunKind, RunState, SyncRun
 from integrations.runs import amounts_by_client, counts_of, entries_of, represent, runs_of
@@ -270,6 +270,18 @@ class RunViewSet(ListViewSet[SyncRun]):
     def confirm(self, request: Request, id: str) -> Response:
         run = self.get_object()
         return accepted(request, confirm_attention(workspace=self.workspace, by=self.tenancy.user, run=run))
+
+    @extend_schema(
+        request=None,
+        responses=RunSerializer,
+        operation_id="harvest_runs_leave",
+        description="Answer a guard's question with no: nothing is deleted, and a later run asks again. 409 where this "
+        "run asks nothing.",
+    )
+    def leave(self, request: Request, id: str) -> Response:
+        run = self.get_object()
+        leave_attention(workspace=self.workspace, by=self.tenancy.user, run=run)
+        return Response(shown_run(run_of(self.workspace, id)))
 
 
 class UnlinkedSerializer(Resource):

@@ -142,3 +142,19 @@ def test_the_list_takes_as_many_queries_for_many(both: Both) -> None:
         OutboundChange.objects.update(state="held", reason="not_assigned", detail="Held.")
     assert len(rows(api)) > 1
     assert queries() == few
+
+
+def test_all_are_tried_again_at_once(both: Both) -> None:
+    unassigned(both)
+    admin = both.studio.admin
+    (held,) = rows(Api(admin))
+    path = f"{HELD}retry/"
+    assert Api(make_admin(name="Elsewhere")).post(path).status_code in (403, 409), (
+        "nothing of its own to retry"
+    )
+    assert Api(make_member(admin.workspace, Role.MEMBER)).post(path).status_code == 403
+    assert Api(admin).post(f"{path}?way=up").status_code == 400
+    assert Api(admin).post(f"{path}?way=in").json() == {"retried": 0}
+    assert rows(Api(admin)) == [held]
+    assert Api(admin).post(path).json() == {"retried": 1}
+    assert rows(Api(admin)) == []

@@ -275,6 +275,20 @@ def test_answering_a_guard_by_rest(mapped: Studio, today: str) -> None:
         assert not RememberedSkip.objects.exists()
 
 
+def test_leaving_a_guards_question_by_rest(mapped: Studio, today: str) -> None:
+    ids = bring(mapped, today, 12)
+    mapped.sandbox.account.delete_entry(*ids[:6])
+    path = f"{HARVEST}runs/{sync(mapped).id}/leave/"
+    assert Api(make_admin()).post(path).status_code == 404
+    assert Api(make_member(mapped.admin.workspace, "member")).post(path).status_code == 403
+    api = Api(make_member(mapped.admin.workspace, "designer"))
+    answer = api.post(path)
+    assert (answer.status_code, answer.json()["attention"]) == (200, None)
+    assert live(mapped) == 12
+    assert api.post(path).status_code == 409
+    assert sync(mapped).attention["count"] == 6, "a later run asks again"
+
+
 def test_a_worker_that_dies_before_the_deletions_are_in_has_deleted_nothing(
     mapped: Studio, today: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -43,6 +43,18 @@ def change(log: TimeLog, **values: Any) -> None:
         TimeLog.objects.filter(id=log.id).update(**values)
 
 
+def test_list_of_those_in_one_state_of_sync(admin: Membership) -> None:
+    client = make_client(admin.workspace, "Acme")
+    for state in ("held", "synced"):
+        change(make_time_log(admin, client, notes=state), sync_state=state)
+    browser = Browser()
+    browser.force_login(admin.user)
+    page = browser.get("/time-logs/", {"sync_state": "held"}).content.decode()
+    assert "synced" not in re.findall(r'<span class="under">(\w+)', page)
+    assert "held" in re.findall(r'<span class="under">(\w+)', page)
+    assert '<option value="held" selected>' in page
+
+
 def test_row_says_what_the_log_is(admin: Membership, member: Membership) -> None:
     client = make_client(admin.workspace, "Acme")
     project = make_project(client, "Website")
