@@ -230,7 +230,10 @@ class FilterForm(forms.Form):
     @property
     def more_is_set(self) -> bool:
         """Whether one of the filters that are folded away is set."""
-        return any(self.cleaned_data.get(name) for name in ("activity_type", "owner", "billable", "source"))
+        return any(
+            self.cleaned_data.get(name)
+            for name in ("activity_type", "owner", "billable", "source", "sync_state")
+        )
 
     def conditions(self) -> dict[str, Any]:
         """The filters that are set, for `selectors.narrowed`."""
