@@ -132,17 +132,9 @@ def attempt_in(begun: Mapping[str, Any] | None) -> Base | None:
     return load_base(kept) if isinstance(kept, Mapping) else None
 
 
-def note_overruled(pairs: Base, sent: Values) -> dict[str, Any]:
-    """For `OutboundChange.begun`, before Harvest's version is written over: what is given up, and what is sent."""
-    over = {name: Pair(pair.local, sent[name]) for name, pair in pairs.items()}
-    return {"overruled": dump_base(pairs), "by": dump_base(over)} if pairs else {}
-
-
-def overruled_in(begun: Mapping[str, Any] | None) -> tuple[Base, Values]:
-    """What `note_overruled` kept: the pairs that are given up, and the values that were sent instead."""
-    kept = begun or {}
-    sent = load_base(kept.get("by", {}))
-    return load_base(kept.get("overruled", {})), {name: pair.remote for name, pair in sent.items()}
+def note_overruled(pairs: Base) -> dict[str, Any]:
+    """For `OutboundChange.begun`, before Harvest's version is written over: what is given up."""
+    return {"overruled": dump_base(pairs)} if pairs else {}
 
 
 def given_up(actions: Iterable[Action]) -> Base:
@@ -412,14 +404,13 @@ class Batch:
     ) -> None:
         """Tell of what an earlier attempt gave up (`note_overruled`).
 
-        theirs: what Harvest holds now, to tell whether the attempt was done; None where that is certain.
+        theirs: what Harvest holds now, {} where the entry is gone: what it still holds was not given up. None: all was.
         """
-        pairs, sent = overruled_in(begun)
-        done = {
-            name: pair for name, pair in pairs.items() if theirs is None or theirs.get(name) == sent[name]
-        }
-        if done:
-            self.overrule(log, external_id, done, Policy.TIMEBRIDGE)
+        pairs = load_base(begun.get("overruled", {}))
+        held = theirs or {}
+        lost = {name: pair for name, pair in pairs.items() if name not in held or held[name] != pair.remote}
+        if lost:
+            self.overrule(log, external_id, lost, Policy.TIMEBRIDGE)
 
     def state(
         self,

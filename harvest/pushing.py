@@ -372,10 +372,10 @@ class Pushing:
             case Replace(fields, values):
                 # What was neither sent nor agreed on (a value that is held) stays as it was.
                 then = {**(base or {}), **attempted(look.values, fields)}
-                over = note_overruled(given_up(actions), fields)
+                over = note_overruled(given_up(actions))
                 return _Done(action, self._create(change, look, values, then, over, replaced=payload))
             case UpdateRemote(fields) if payload is not None:
-                over = note_overruled(given_up(actions), fields)
+                over = note_overruled(given_up(actions))
                 return _Done(action, self._update(change, payload, fields, over))
             case DeleteRemote() if payload is not None:
                 self.side.delete(str(payload.id), seen=entry_values(payload))
@@ -503,7 +503,7 @@ class Pushing:
             batch.write()
 
     def _clear_up_update(self, change: OutboundChange, look: _Look) -> None:
-        """An update that was to give up something of Harvest's: tell of it, where Harvest holds what was sent."""
+        """An update that was to give up something of Harvest's: tell of it, unless Harvest still holds that."""
         entry = self.side.read(look.link.external_id) if look.link is not None else None
         theirs = entry_values(entry) if entry is not None else {}
         with tenant_scope(self.workspace_id):

@@ -18,7 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from harvest.sandbox import FaultKind, Sandbox
 from tests.harvest.world import FAULTS, Steps, World, in_process
 
-EXAMPLES = int(os.environ.get("TWO_WAY_EXAMPLES", "50"))
+EXAMPLES = int(os.environ.get("TWO_WAY_EXAMPLES", "40"))
 STEPS = int(os.environ.get("TWO_WAY_STEPS", "40"))
 
 SOME = st.integers(0, 5)
@@ -28,6 +28,11 @@ FIELDS = st.lists(
 )  # fmt: skip
 POLICIES = st.sampled_from(["harvest", "timebridge", "newest", "ask"])
 METHODS = st.sampled_from(["", "POST", "PATCH", "DELETE"])
+BEFORE = st.sampled_from(
+    ["nothing", "log", "log of client", "edit here", "edit there", "collide", "owner", "collide owner",
+     "delete here", "delete there", "restore", "unmap"]
+)  # fmt: skip
+WORKS = st.lists(st.sampled_from(["push", "push", "sync"]), min_size=1, max_size=2)
 DEEDS = st.sampled_from(
     ["edit here", "edit there", "delete here", "delete there", "restore", "owner", "settle", "lock", "unmap",
      "push", "sync", "back and push"]
@@ -49,9 +54,15 @@ class TwoWays(RuleBasedStateMachine):
         self.around = in_process(sandbox, self.steps)
         self.around.__enter__()
 
-    @initialize(policy=POLICIES)
-    def begin(self, policy: str) -> None:
+    @initialize(policy=POLICIES, pushing_first=st.booleans())
+    def begin(self, policy: str, pushing_first: bool) -> None:
+        self.pushing_first = pushing_first
         self.world = World(self.sandbox, self.steps, policy=policy)
+        for deed in ("log", "log", "log of client", "push"):
+            self.world.do(deed)
+        self.world.entry()
+        self.world.entry(1)
+        self.world.sync()
 
     # --- People ---
     @rule(place=st.sampled_from([0, 0, 1, 2]), owner=st.integers(0, 1))
@@ -119,27 +130,35 @@ class TwoWays(RuleBasedStateMachine):
     def unlock(self, n: int) -> None:
         self.world.unlock(n)
 
-    # --- Trouble ---
-    @rule(kind=st.sampled_from(FAULTS), after=st.integers(0, 6), method=METHODS, syncing=st.booleans())
-    def fault(self, kind: FaultKind, after: int, method: str, syncing: bool) -> None:
-        self.world.fault(kind, after=0 if method else after, times=1, method=method)
-        self.work(syncing)
+    # --- Trouble: something is done, a worker that takes it up meets trouble, and another one comes ---
+    @rule(
+        deed=BEFORE,
+        n=SOME,
+        kind=st.sampled_from(FAULTS),
+        after=st.integers(0, 6),
+        method=METHODS,
+        works=WORKS,
+    )
+    def fault(self, deed: str, n: int, kind: FaultKind, after: int, method: str, works: list[str]) -> None:
+        self.world.do(deed, n)
+        self.world.fault(kind, after=0 if method else after, method=method)
+        self.work(works)
 
-    @rule(after=st.integers(0, 40), syncing=st.booleans())
-    def kill(self, after: int, syncing: bool) -> None:
+    @rule(deed=BEFORE, n=SOME, after=st.integers(0, 30), works=WORKS)
+    def kill(self, deed: str, n: int, after: int, works: list[str]) -> None:
+        self.world.do(deed, n)
         self.world.kill(after)
-        self.work(syncing)
+        self.work(works)
 
-    @rule(after=st.integers(0, 6), deed=DEEDS, n=SOME, syncing=st.booleans())
-    def meanwhile(self, after: int, deed: str, n: int, syncing: bool) -> None:
-        self.world.meanwhile(after, deed, n)
-        self.work(syncing)
+    @rule(deed=BEFORE, n=SOME, after=st.integers(0, 6), other=DEEDS, m=SOME, works=WORKS)
+    def meanwhile(self, deed: str, n: int, after: int, other: str, m: int, works: list[str]) -> None:
+        self.world.do(deed, n)
+        self.world.meanwhile(after, other, m)
+        self.work(works)
 
-    def work(self, syncing: bool) -> None:
-        if syncing:
-            self.world.sync()
-        else:
-            self.world.push()
+    def work(self, works: list[str]) -> None:
+        for one in works:
+            self.world.do(one)
 
     @rule(whose=st.sampled_from(["here", "there"]), seconds=st.sampled_from([-1, 1, 2]))
     def step(self, whose: str, seconds: int) -> None:
@@ -170,6 +189,8 @@ class TwoWays(RuleBasedStateMachine):
     def teardown(self) -> None:
         try:
             if hasattr(self, "world"):
+                if self.pushing_first:
+                    self.world.push()
                 self.world.rest()
         finally:
             self.around.__exit__(None, None, None)
@@ -248,4 +269,15 @@ def test_a_clock_that_goes_back_while_a_run_reads(world: World) -> None:
     world.meanwhile(0, "back and push")
     world.sync()
     assert world.steps.struck
+    world.rest()
+
+
+def test_what_timebridge_overruled_is_in_the_history_though_the_entry_is_deleted_next(world: World) -> None:
+    world.policy("timebridge")
+    world.log()
+    world.push()
+    world.collide()
+    world.fault(FaultKind.LOST, method="PATCH")
+    world.push()
+    world.delete_there()
     world.rest()

@@ -252,7 +252,7 @@ class World:
         return f"n{self.count}", self.count, (self.first + timedelta(days=self.count % 80)).isoformat()
 
     def give(self, what: Sequence[str], notes: str, hundredths: int, day: str) -> None:
-        texts = {"notes": notes, "duration": str(Decimal(hundredths) / 100), "spent_date": day}
+        texts = {"notes": notes, "duration": f"{Decimal(hundredths) / 100:.2f}", "spent_date": day}
         # Dates come round again: only those of the first time tell.
         fields = [name for name in what if name in texts and (name != "spent_date" or self.count < 80)]
         self.given.update((name, texts[name]) for name in fields)
@@ -457,13 +457,22 @@ class World:
 
     def meanwhile(self, after: int, deed: str, n: int = 0) -> None:
         """Something happens while the next worker is between two of its steps."""
-        deeds: dict[str, Callable[[], Any]] = {
+        self.steps.set(after, lambda: self.do(deed, n), deadly=False)
+
+    def do(self, deed: str, n: int = 0) -> None:
+        """A deed by its name."""
+        deeds: dict[str, Callable[[], object]] = {
+            "nothing": lambda: None,
+            "log": self.log,
+            "log of client": lambda: self.log(1, 1),
             "edit here": lambda: self.edit_here(n, ("notes", "duration")),
             "edit there": lambda: self.edit_there(n, ("notes", "spent_date")),
+            "collide": lambda: self.collide(n, ("notes", "duration")),
+            "owner": lambda: self.edit_here(n, ("owner", "notes")),
+            "collide owner": lambda: self.collide(n, ("owner", "notes")),
             "delete here": lambda: self.delete_here(n),
             "delete there": lambda: self.delete_there(n),
             "restore": lambda: self.restore_here(n),
-            "owner": lambda: self.edit_here(n, ("owner", "notes")),
             "settle": self.settle,
             "lock": lambda: self.lock(n, n % 3),
             "unmap": lambda: self.map(n, on=False),
@@ -471,9 +480,10 @@ class World:
             "sync": self.sync,
             "back and push": self.back_and_push,
         }
-        self.steps.set(after, deeds[deed], deadly=False)
+        deeds[deed]()
 
     def step(self, whose: str, seconds: int) -> None:
+        """A clock is put forward or back."""
         if whose == "here":
             self.steps.ahead += timedelta(seconds=seconds)
         else:
