@@ -94,6 +94,23 @@ def test_a_night_asks_for_no_more_than_it_needs(mapped: Studio, today: str) -> N
     ]
 
 
+def test_a_sync_asks_for_its_pages_and_its_changes(mapped: Studio, today: str, settings: Any) -> None:
+    """At most pages + changes + 5 requests, of which none writes."""
+    settings.HARVEST_PAGE_SIZE = 10
+    ids = bring(mapped, today, 60)
+    for pk in ids[:6]:
+        mapped.sandbox.account.delete_entry(pk)
+    for pk in ids[6:12]:
+        mapped.sandbox.account.edit_entry(pk, hours="2.00")
+    mapped.sandbox.forget_requests()
+    run = sync(mapped)
+    assert (mapped.shown(run)["updated"], mapped.shown(run)["deleted"]) == (6, 6)
+    asked = mapped.sandbox.seen()
+    pages = 2 * 6  # what changed, and what is there
+    assert len(asked) <= pages + 12 + 5
+    assert {one.method for one in asked} == {"GET"}
+
+
 def test_what_moved_out_of_an_import_s_window_is_not_gone(mapped: Studio) -> None:
     (pk,) = bring(mapped, "2026-06-01")
     mapped.sandbox.account.edit_entry(pk, spent_on="2026-07-01")

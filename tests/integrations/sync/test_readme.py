@@ -25,6 +25,7 @@ from integrations.sync.plan import (
 from integrations.sync.types import Field, NoCounterpart, Pair, Value, Version
 
 README = Path(plan_module.__file__).parent / "README.md"
+TESTS = Path(__file__).parents[2]
 PLACEMENT, ACTIVITY, SPENT_DATE, DURATION, NOTES, OWNER, BILLABLE = Field
 
 LOCAL: dict[Field, Value] = {
@@ -195,3 +196,12 @@ def test_table_shows_every_action() -> None:
     assert shown == actions
     described = README.read_text().split("## The actions")[1].split("## ")[0]
     assert all(re.search(rf"^\| .*\b{name}\b.* \|", described, re.MULTILINE) for name in actions)
+
+
+def test_every_trouble_names_the_test_that_shows_it() -> None:
+    text = README.read_text().partition("## What goes wrong")[2]
+    named = [re.findall(r"`(\w+)::(\w+)` \|$", line) for line in text.splitlines() if line.startswith("| ")]
+    files = {path.stem: path for path in TESTS.rglob("*.py")}
+    assert len(named) > 12
+    for ((stem, name),) in named[2:]:
+        assert f"def {name}(" in files[stem].read_text(), (stem, name)
