@@ -83,8 +83,9 @@ def copy_rows(
     """Insert rows of the given columns (database column names, every one without a default of the database).
 
     rows: as `render_rows` takes them, or what it made of them. skip_conflicts: leave out rows that a unique constraint
-    refuses: any, or the one over these columns, which costs less. returning: a column whose values, of the rows that went in, are returned; else []. Raises IntegrityError,
-    DataError as any insert does; the transaction is then broken, so callers that mean to go on open a savepoint first.
+    refuses: any, or the one over these columns, which costs less. returning: a column whose values, of the rows that
+    went in, are returned; else []. Raises IntegrityError, DataError as any insert does; the
+    transaction is then broken, so callers that mean to go on open a savepoint first.
     """
     content = rows if isinstance(rows, bytes) else render_rows(rows)
     if not content:

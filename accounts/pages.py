@@ -186,8 +186,8 @@ def form_page(
 ) -> HttpResponse:
     """A page that is one form. up: (words, address) of the page above it, where *Cancel* leads too.
 
-    more: `tone` (of the button: danger), `archive` (address, whether it is archived), `delete` (address, what it is called, consequence in words),
-    `datalist` (id, texts), as form_page.html shows them.
+    more: `tone` (of the button: danger), `archive` (address, whether it is archived), `delete` (address, what it is
+    called, consequence in words), `datalist` (id, texts), as form_page.html shows them.
     """
     context = {"form": form, "heading": heading, "up": up, "about": about, "button": button, **more}
     return render(request, "form_page.html", context, status=form_status(form))

@@ -17,8 +17,8 @@ from accounts.errors import InUse, Invalid
 from accounts.ids import uuid7
 from accounts.invitations import invite
 from accounts.models import Membership, Plan, Role, User, Workspace
-from accounts.signals import member_left
 from accounts.second_factor import has_second_factor
+from accounts.signals import member_left
 from accounts.tenancy import tenant_scope
 
 MOST_NAME = 120

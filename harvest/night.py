@@ -56,7 +56,7 @@ LOOKED = "harvest.night.looked"  # in the cache: when a sweep last came to its e
 
 
 def enabled() -> QuerySet[Connection]:
-    """Connections whose automated sync is on and not paused: by a plan, for want of good credentials, before a deletion."""
+    """Connections whose automated sync is on and not paused: by a plan, for want of credentials, before a deletion."""
     return Connection.objects.filter(
         provider=PROVIDER,
         status=ConnectionStatus.CONNECTED,

@@ -293,8 +293,8 @@ def paths(studio: Studio) -> list[str]:
     return [
         "/", "/?who=me", "/time-logs/", "/time-logs/new/", f"/time-logs/{log.id}/edit/", "/time-logs/deleted/",
         f"/time-logs/?client={studio.acme.id}&activity_type={studio.design.id}", "/inbound/",
-        "/inbound/?status=dismissed", "/inbound/adjustments/", "/clients/", "/clients/?archived=1", "/clients/new/", client, f"{client}edit/",
-        f"{client}delete/",
+        "/inbound/?status=dismissed", "/inbound/adjustments/", "/clients/", "/clients/?archived=1", "/clients/new/",
+        client, f"{client}edit/", f"{client}delete/",
         f"{client}projects/new/", f"{client}projects/{studio.website.id}/", f"{client}contacts/new/",
         f"{client}work-items/", f"{client}work-items/new/", f"{client}work-items/{item.id}/",
         "/settings/activity-types/", "/settings/activity-types/new/", "/settings/people/", "/settings/api-keys/",

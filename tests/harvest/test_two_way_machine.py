@@ -27,12 +27,12 @@ FIELDS = st.lists(
     min_size=1, max_size=3, unique=True,
 )  # fmt: skip
 POLICIES = st.sampled_from(["harvest", "timebridge", "newest", "ask"])
-METHODS = st.sampled_from(["", "POST", "PATCH", "DELETE"])
+METHODS = st.sampled_from(["", "POST", "POST", "PATCH", "DELETE"])
 BEFORE = st.sampled_from(
-    ["nothing", "log", "log of client", "edit here", "edit there", "collide", "owner", "collide owner",
+    ["nothing", "log", "log", "log of client", "edit here", "edit there", "collide", "owner", "collide owner",
      "delete here", "delete there", "restore", "unmap"]
 )  # fmt: skip
-WORKS = st.lists(st.sampled_from(["push", "push", "sync"]), min_size=1, max_size=2)
+WORKS = st.sampled_from([["push"], ["push", "push"], ["push", "push"], ["push", "sync"], ["sync", "push"]])
 DEEDS = st.sampled_from(
     ["edit here", "edit there", "delete here", "delete there", "restore", "owner", "settle", "lock", "unmap",
      "push", "sync", "back and push"]

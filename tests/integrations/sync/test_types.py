@@ -40,7 +40,11 @@ def test_what_is_no_base_is_refused(data: Any) -> None:
 
 
 def test_what_both_sides_hold_alike_is_kept_once() -> None:
-    base = {Field.NOTES: Pair("Header", "Header"), Field.OWNER: Pair("7", "7"), Field.BILLABLE: Pair(True, False)}
+    base = {
+        Field.NOTES: Pair("Header", "Header"),
+        Field.OWNER: Pair("7", "7"),
+        Field.BILLABLE: Pair(True, False),
+    }
     dumped = dump_base(base)
     assert dumped == {"notes": "Header", "owner": ["7", "7"], "billable": [True, False]}
     assert load_base(dumped) == base
