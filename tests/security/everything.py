@@ -33,6 +33,10 @@ def _settled(canary: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def _both(canary: str) -> dict[str, Any]:
+    return {"notes": {"timebridge": canary, "harvest": canary}}
+
+
 # What a table's own constraints, or those who read it, ask of its rows beyond their columns' kinds: a value, or a
 # function of the mark. A model whose row is refused needs a line here.
 SPECIAL: dict[str, dict[str, Any]] = {
@@ -45,7 +49,8 @@ SPECIAL: dict[str, dict[str, Any]] = {
         "status": "connected", "provider": "harvest", "account_id": "880123", "remote_user_id": "1",
         "default_task": "", "remote_role": "administrator", "catalogue_read_at": NOW, "connected_at": NOW,
     },
-    "integrations.OutboundChange": {"fields": None, "begun": None, "remedy": None},
+    "integrations.OutboundChange": {"fields": _both, "begun": None, "remedy": None},
+    "integrations.SyncEvent": {"fields": _both},
     "integrations.SyncLink": {"base": None, "external_id": "5001", "account_id": "880123", "proposal": None},
     "integrations.SyncRun": {"state": "succeeded", "finished_at": NOW, "account_id": "880123", "attention": None},
     "settlement.Budget": {"period": "monthly", "rollover_cap": None, "alert_at": [80, 100]},
