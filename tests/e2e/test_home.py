@@ -23,8 +23,7 @@ pytestmark = [pytest.mark.e2e, pytest.mark.django_db(transaction=True)]
 
 SignIn = Callable[..., Page]
 
-schemes = pytest.mark.parametrize("scheme", ["light", "dark"])
-widths = pytest.mark.parametrize("width", [1280, 390])
+looks = pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
 
 
 @pytest.fixture
@@ -63,8 +62,7 @@ def check(page: Page, name: str, scheme: str, width: int) -> None:
     page.screenshot(path=ARTIFACTS / f"{name}-{scheme}-{width}.png", full_page=True)
 
 
-@schemes
-@widths
+@looks
 def test_home(scheme: str, width: int, busy: Studio, new_page: Callable[..., Page], sign_in: SignIn) -> None:
     page = new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
     sign_in(page)
@@ -72,8 +70,7 @@ def test_home(scheme: str, width: int, busy: Studio, new_page: Callable[..., Pag
     check(page, "home", scheme, width)
 
 
-@schemes
-@widths
+@looks
 def test_home_of_a_new_workspace(
     scheme: str, width: int, live_server: Any, transactional_db: None, new_page: Callable[..., Page]
 ) -> None:
@@ -89,8 +86,7 @@ def test_home_of_a_new_workspace(
     expect(page.get_by_role("heading", level=1)).to_have_text("Add a client")
 
 
-@schemes
-@widths
+@looks
 def test_clients_link(
     scheme: str, width: int, busy: Studio, new_page: Callable[..., Page], sign_in: SignIn
 ) -> None:

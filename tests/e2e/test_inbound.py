@@ -192,8 +192,7 @@ def test_adjustments(pipeline: Studio, page: Page, sign_in: SignIn) -> None:
         assert set(Adjustment.objects.values_list("status", flat=True)) == {"pending"}
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
 def test_looks(scheme: Any, width: int, pipeline: Studio, page: Page, sign_in: SignIn) -> None:
     log = make_time_log(pipeline.member, pipeline.acme, activity_type=pipeline.design, notes="Header")
     make_adjustment(log, seconds=5400, notes="Header and footer, and a call about both")

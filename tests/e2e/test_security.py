@@ -181,8 +181,7 @@ def test_documentation_of_the_api_works_under_the_policy(studio: Studio, page: P
     page.locator(".opblock").first.wait_for(timeout=60_000)
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
 def test_pages_of_signing_in_are_sound(
     scheme: str, width: int, studio: Studio, new_page: Callable[..., Page], sign_in: SignIn
 ) -> None:

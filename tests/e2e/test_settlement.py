@@ -109,8 +109,7 @@ def test_list_is_filtered_in_place(studio: Studio, page: Page, sign_in: SignIn) 
     expect(page.get_by_text("No statement matches")).to_be_visible()
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390, 360])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390), ("light", 360)])
 def test_pages_fit_and_are_accessible(
     studio: Studio, new_page: Callable[..., Page], sign_in: SignIn, tmp_path: Path, scheme: str, width: int
 ) -> None:

@@ -170,8 +170,7 @@ def test_without_javascript(live_server: Any, both: Both, browser: Browser) -> N
     assert both.reload(log).notes.startswith("Theirs")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 390])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
 def test_looks(scheme: Any, width: int, live_server: Any, both: Both, page: Page, settings: Any) -> None:
     logs = contested(both, 2)
     stuck = held(both)

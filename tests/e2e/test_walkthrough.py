@@ -320,8 +320,7 @@ def test_without_javascript(
     expect(page.locator("#run")).to_contain_text("Imported 13 of 13 entries (2026-06-01 → 2026-06-12)")
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("width", [1280, 360])
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 360)])
 def test_every_state_is_accessible(
     new_page: Callable[..., Page],
     enter: Callable[..., Page],

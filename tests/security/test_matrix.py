@@ -66,7 +66,7 @@ API = [
     Door(
         r"integrations/harvest/connection/", plan=frozenset({"PUT", "PATCH"})
     ),  # disconnecting is always possible
-    Door(r"integrations/harvest/runs/{id}/(undo/|entries/{entry}/unlink/)"),  # ask nothing of Harvest
+    Door(r"integrations/harvest/runs/{id}/(undo/|leave/|entries/{entry}/unlink/)"),  # ask nothing of Harvest
     Door(r"integrations/harvest/.*", plan=WRITES),
 ]
 
