@@ -81,6 +81,9 @@ class Throttle(Protocol):
     def acquire(self) -> float:
         """Take the right to send one request and return 0, or return the seconds to wait first."""
 
+    def leave(self) -> None:
+        """Nobody waits any more: whoever was told to wait gives his place in the line away."""
+
     def hold(self, seconds: float) -> None:
         """Harvest answered 429: let nobody send for that long."""
 
@@ -342,6 +345,7 @@ class _Wire:
             deadline = min(deadline, self._clock() + turn)
         while self._throttle and (wait := self._throttle.acquire()) > 0:
             if self._clock() + wait > deadline:
+                self._throttle.leave()
                 raise HarvestRateLimited(
                     f"Harvest's rate limit is used up for another {wait:.0f} seconds.",
                     retry_after_seconds=wait,

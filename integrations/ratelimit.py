@@ -13,8 +13,8 @@ for longer between grant and request can still be late; paced grants (below) lea
 
 **Whose turn.** Who has to wait stands in a line, ordered by when he first asked; a background caller counts as asking
 HANDICAP later. So interactive callers go first, and a background caller that has waited that long goes before all
-that came after: nobody starves. The r-th of the line is told when r slots will be free, and who does not come back
-a second after his time is struck off it. Background callers are also paced evenly (a few at once, then window ÷ limit
+that came after: nobody starves. The r-th of the line is told when r slots will be free. Who will not wait that long leaves
+it, and who does not come back a second after his time is struck off it. Background callers are also paced evenly (a few at once, then window ÷ limit
 apart, the interactive grants counted in), until they have waited HANDICAP: they never use up the limit in a burst, so
 that an interactive caller beside them finds the next slot within window ÷ limit.
 
@@ -199,6 +199,16 @@ class SharedThrottle:
         if wait == 0:
             own.granted(epoch)
         return int(wait) / 1_000_000
+
+    def leave(self) -> None:
+        """Give up waiting: without this, the place in the line is kept, and a slot with it, until the time told."""
+        try:
+            with self._redis.pipeline() as pipeline:
+                for key in self._keys[2:4]:
+                    pipeline.zrem(key, self._me)
+                pipeline.execute()
+        except redis.RedisError as error:
+            self._own.missed(error)
 
     def hold(self, seconds: float) -> None:
         """Let nobody send for this account for so long (an hour at most): it answered 429."""

@@ -426,12 +426,15 @@ class SharedLimit:
 
     def __init__(self, *waits: float) -> None:
         self.waits = list(waits)
-        self.asked = 0
+        self.asked = self.left = 0
         self.held: list[float] = []
 
     def acquire(self) -> float:
         self.asked += 1
         return self.waits.pop(0) if self.waits else 0.0
+
+    def leave(self) -> None:
+        self.left += 1
 
     def hold(self, seconds: float) -> None:
         self.held.append(seconds)
@@ -443,18 +446,19 @@ def test_the_shared_limit_is_asked_before_every_request_and_told_of_a_429() -> N
     with talking_to(script, clock, throttle=limit) as client:
         client.me()
     assert limit.asked == 5  # twice "wait", then once for each request
-    assert limit.held == [7.0]
+    assert (limit.held, limit.left) == ([7.0], 0)
     assert clock.seconds == 4 + 2 + 7 + 2
 
 
 def test_a_shared_limit_beyond_the_patience_goes_back_to_the_caller() -> None:
-    script = Script(OK)
+    script, limit = Script(OK), SharedLimit(500.0)
     with (
-        talking_to(script, throttle=SharedLimit(500.0)) as client,
+        talking_to(script, throttle=limit) as client,
         pytest.raises(HarvestRateLimited) as caught,
     ):
         client.me()
     assert caught.value.retry_after_seconds == 500
+    assert limit.left == 1  # it does not keep others waiting behind it
     assert script.requests == []
 
 

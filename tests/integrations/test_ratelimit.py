@@ -221,6 +221,21 @@ def test_who_does_not_come_back_blocks_nobody(database: redis.Redis) -> None:
     assert world.ask(staying) == 0  # and free when its owner has not come for a second
 
 
+def test_who_leaves_the_line_keeps_nobody_waiting(server: Redis, long_known: None) -> None:
+    def caller() -> SharedThrottle:
+        return SharedThrottle(1, redis_url=server.url, interactive=True, processes=1, limit=4, period=2)
+
+    first = caller()
+    assert [first.acquire() for _ in range(4)] == [0, 0, 0, 0]
+    for _ in range(12):
+        hasty = caller()
+        assert (
+            0 < hasty.acquire() < 2 + SPREAD
+        )  # its own turn, three windows later were the others still there
+        hasty.leave()
+    assert 0 < caller().acquire() < 2 + SPREAD
+
+
 def test_a_caller_is_told_exactly_when(database: redis.Redis) -> None:
     world = World(database)
     for number in range(LIMIT):

@@ -44,13 +44,15 @@ def test_a_cut_connection_did_nothing_and_a_lost_answer_did_everything(
         "spent_date": "2026-06-12",
         "hours": 1,
     }
+    # However the connection ends: closed, or reset where the request was still being read.
+    broken = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
     sandbox.fault("cut")
-    with pytest.raises(httpx.RemoteProtocolError):
+    with pytest.raises(broken):
         api.post("/time_entries", json=target)
     assert world.account.ids("time_entries") == []
     sandbox.fault(FaultKind.LOST, method="POST")
     api.ok("GET", "/users/me")
-    with pytest.raises(httpx.RemoteProtocolError):
+    with pytest.raises(broken):
         api.post("/time_entries", json=target)
     assert len(world.account.ids("time_entries")) == 1
     record = sandbox.seen("POST")[-1]
@@ -61,7 +63,7 @@ def test_broken_bodies(api: Api, sandbox: Sandbox, world: World) -> None:
     for number in range(50):
         world.entry(notes=f"Entry {number}")
     sandbox.fault("truncated")
-    with pytest.raises(httpx.RemoteProtocolError, match="complete message body"):
+    with pytest.raises((httpx.RemoteProtocolError, httpx.ReadError)):
         api.get("/time_entries")
     sandbox.fault("cut-json")
     answer = api.get("/time_entries")
