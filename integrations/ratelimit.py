@@ -13,10 +13,11 @@ for longer between grant and request can still be late; paced grants (below) lea
 
 **Whose turn.** Who has to wait stands in a line, ordered by when he first asked; a background caller counts as asking
 HANDICAP later. So interactive callers go first, and a background caller that has waited that long goes before all
-that came after: nobody starves. The r-th of the line is told when r slots will be free. Who will not wait that long leaves
-it, and who does not come back a second after his time is struck off it. Background callers are also paced evenly (a few at once, then window ÷ limit
-apart, the interactive grants counted in), until they have waited HANDICAP: they never use up the limit in a burst, so
-that an interactive caller beside them finds the next slot within window ÷ limit.
+that came after: nobody starves. The r-th of the line is told when r slots will be free. Who will not wait that long
+leaves it, and who does not come back a second after his time is struck off it. Background callers are also paced
+evenly (a few at once, then window ÷ limit apart, the interactive grants counted in), until they have waited HANDICAP:
+they never use up the limit in a burst, so that an interactive caller beside them finds the next slot within window ÷
+limit.
 
 **Time** is Redis's own: workers' clocks do not matter. Put back, it stands still until it has caught up, which only
 makes intervals longer; put back by more than a window, the account starts anew, as full. Put forward, it forgets that
