@@ -2,13 +2,15 @@
 
 An entry without a link is *own* where its external reference is the id of a live log without one. It is a *twin* where
 exactly one unlinked manual log equals it in owner, project, activity type, date, hundredths of an hour and notes. A log
-is one entry's at most. Linking is taken back by `unlink_entry`: the log is an unlinked log again, and the entry a new
-one, which comes in by the next reading that lists it. The history remembers the pair, which is never joined again.
+is one entry's at most: what Harvest made of a push a second time (`made_late`) is its log's too, and is deleted there.
+Linking is taken back by `unlink_entry`: the log is an unlinked log again, and the entry a new one, which comes in by
+the next reading that lists it. The history remembers the pair, which is never joined again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from uuid import UUID
 
 from django.db import transaction
@@ -38,6 +40,9 @@ from timelogs.models import Source, TimeLog
 
 Joins = Callable[[TimeEntryPayload], UUID | None]
 
+# From when an entry was looked for in vain to when it was made all the same, by the clocks of both.
+LATE = timedelta(hours=1)
+
 
 def own_or_twin(connection: Connection, entries: Sequence[TimeEntryPayload]) -> Joins | None:
     """For the intake: which log each of these unlinked entries is, None where none can be. Inside the scope.
@@ -50,6 +55,7 @@ def own_or_twin(connection: Connection, entries: Sequence[TimeEntryPayload]) -> 
         workspace_id=connection.workspace_id, deleted_at=None, sync_link=None
     ).order_by("id")
     references = {one for entry in entries if (one := _uuid(entry.external_reference_id))}
+    late = made_late(connection.workspace_id, entries) if references else {}
     own = (
         set(of_workspace.filter(id__anyof=list(references)).values_list("id", flat=True))
         if references
@@ -63,7 +69,7 @@ def own_or_twin(connection: Connection, entries: Sequence[TimeEntryPayload]) -> 
         )
         if log.id not in own
     ]
-    if not own and not alike:
+    if not own and not alike and not late:
         return None
     candidates = [*own, *(log.id for log in alike)]
     parted = set(
@@ -88,6 +94,8 @@ def own_or_twin(connection: Connection, entries: Sequence[TimeEntryPayload]) -> 
 
     def find(entry: TimeEntryPayload) -> UUID | None:
         external_id, found = str(entry.id), _uuid(entry.external_reference_id)
+        if found not in own and external_id in late:
+            return late[external_id]
         if found not in own:
             key = None if entry.is_running else _key_of_entry(entry, terms)
             logs = twins.get(key, []) if key else []
@@ -98,6 +106,28 @@ def own_or_twin(connection: Connection, entries: Sequence[TimeEntryPayload]) -> 
         return found
 
     return find
+
+
+def made_late(workspace_id: UUID, entries: Sequence[TimeEntryPayload]) -> dict[str, UUID]:
+    """Entries that Harvest made of a push after all, when they had been looked for in vain. Inside the scope.
+
+    One query. Returns external id -> the log that they carry the id of. Only what nobody in Harvest has touched, and
+    what was made about when it was looked for: people who copy an entry there may copy its reference too, and mean it.
+    """
+    logs = {str(one.id): log for one in entries if (log := _uuid(one.external_reference_id))}
+    sought: dict[UUID, list[datetime]] = {}
+    for log_id, at in SyncEvent.objects.filter(
+        workspace_id=workspace_id, time_log__id__anyof=list(set(logs.values())), deed=Deed.SOUGHT
+    ).values_list("time_log_id", "created_at"):
+        sought.setdefault(log_id, []).append(at)
+    return {
+        str(one.id): logs[str(one.id)]
+        for one in entries
+        if str(one.id) in logs
+        and one.created_at is not None
+        and one.created_at == one.updated_at
+        and any(abs(one.created_at - at) < LATE for at in sought.get(logs[str(one.id)], ()))
+    }
 
 
 def _key_of_log(log: TimeLog) -> tuple[Value, ...]:

@@ -31,6 +31,7 @@ from harvest.models import HarvestItem
 from harvest.payloads import TimeEntryPayload, content_hash
 from harvest.terms import Terms, entry_values, hours_of, slug_of
 from inbound.adjustments import note_difference, withdraw_difference
+from inbound.models import Adjustment, AdjustmentStatus
 from integrations.logs_side import take_values, values_of
 from integrations.models import (
     OPEN_CHANGES,
@@ -42,7 +43,7 @@ from integrations.models import (
     SyncRun,
     Way,
 )
-from integrations.outgoing import enqueue
+from integrations.outgoing import enqueue, note_surplus
 from integrations.sync.plan import (
     Action,
     Conflict,
@@ -221,11 +222,14 @@ def settle_link(link: SyncLink, base: Base | None, entry: TimeEntryPayload | Non
     )
 
 
-def set_agreement(link: SyncLink, base: Base | None, entry: TimeEntryPayload | None) -> None:
-    """As settle_link, without writing it.
+def set_agreement(
+    link: SyncLink, base: Base | None, entry: TimeEntryPayload | None, actions: Iterable[Action] = ()
+) -> None:
+    """As settle_link, without writing it. actions: the plan that led there.
 
-    The hash is kept only where the base has taken in all that the entry holds: what was held, contested or left as it
-    is here is looked at again by every reading that lists the entry.
+    The hash is kept only where the base has taken in all that the entry holds: what was held (an entry that is locked
+    does not change in content when it is unlocked), contested or left as it is here is looked at again by every
+    reading that lists the entry.
     """
     if base is None:
         link.base, link.remote_hash = None, ""
@@ -237,7 +241,8 @@ def set_agreement(link: SyncLink, base: Base | None, entry: TimeEntryPayload | N
     else:
         theirs = entry_values(entry)
         whole = all(name in base and base[name].remote == theirs[name] for name in Field)
-        link.remote_hash = content_hash(entry) if whole else ""
+        held = any(isinstance(one, Held) for one in actions)
+        link.remote_hash = content_hash(entry) if whole and not held else ""
         link.remote_user_id = str(entry.user_id)
 
 
@@ -315,6 +320,7 @@ class Batch:
         self.workspace_id, self.terms, self.run = workspace_id, terms, run
         self.now = timezone.now()
         self.outgoing: list[UUID] = []
+        self._surplus: dict[UUID, str] = {}
         self._changed: dict[str, dict[UUID, TimeLog]] = {"updated": {}, "deleted": {}, "restored": {}}
         self._stamped: dict[UUID, TimeLog] = {}
         self._links: dict[UUID, SyncLink] = {}
@@ -358,10 +364,16 @@ class Batch:
         self._stamped[log.id] = log
         self._touched.add(log.id)
 
-    def settle(self, link: SyncLink, base: Base | None, entry: TimeEntryPayload | None) -> None:
+    def settle(
+        self,
+        link: SyncLink,
+        base: Base | None,
+        entry: TimeEntryPayload | None,
+        actions: Iterable[Action] = (),
+    ) -> None:
         """As settle_link."""
         before = link.base, link.remote_hash, link.remote_user_id, link.time_log_id
-        set_agreement(link, base, entry)
+        set_agreement(link, base, entry, actions)
         if before != (link.base, link.remote_hash, link.remote_user_id, link.time_log_id):
             self.keep(link)
 
@@ -370,9 +382,11 @@ class Batch:
         self._links[link.pk] = link
         self._touched.update(one for one in (link.time_log_id, link.former_log_id) if one)
 
-    def send(self, log: TimeLog) -> None:
-        """Have this log brought into step by the queue."""
+    def send(self, log: TimeLog, *, surplus: str = "") -> None:
+        """Have this log brought into step by the queue. surplus: an entry of it that is one too many, and is to go."""
         self.outgoing.append(log.id)
+        if surplus:
+            self._surplus[log.id] = surplus
 
     def event(
         self,
@@ -460,7 +474,7 @@ class Batch:
             _update_logs(self.workspace_id, list(logs.values()))
         if self._links:
             _update_links(self.workspace_id, list(self._links.values()))
-        differing = {one.log.id: said for one in self._states if (said := self._difference(one)) is not None}
+        differing = self._differences()
         stated = [one.stated for one in self._states if one.stated]
         told = [one.fields for one in self._events] + [one.fields for one in stated]
         words = Words(self.workspace_id, told)
@@ -482,7 +496,9 @@ class Batch:
                 workspace_id=self.workspace_id,
                 connection_id=self._connection_id(),
                 time_log_ids=self.outgoing,
+                run_id=self.run.id if self.run else None,
             )
+            note_surplus(workspace_id=self.workspace_id, surplus=self._surplus)
         refresh_state(self.workspace_id, self._touched, differing=differing)
 
     def _connection_id(self) -> UUID:
@@ -490,14 +506,36 @@ class Batch:
             raise ValueError("Only a run, or who sends a change, leaves something to be done.")
         return self.run.connection_id
 
-    def _difference(self, one: _State) -> str | None:
-        """Note, or take back, what a settled log's entry holds otherwise. What to say of it on the log, if anything."""
-        log, differs = one.log, one.differs
-        if differs is None:
-            if log.sync_state != SyncState.DIFFERS:
-                return None
-            withdraw_difference(workspace_id=self.workspace_id, time_log_id=log.id)
-            return ""
+    def _differences(self) -> dict[UUID, str]:
+        """Note, or take back, what settled logs' entries hold otherwise. What to say of it on each, "" where it ended.
+
+        What waits in Inbound tells where there was a difference: a log's state may speak of something else by now.
+        """
+        maybe = [
+            one.log.id
+            for one in self._states
+            if one.differs is None and one.external_id and one.log.sync_state != SyncState.SYNCED
+        ]
+        waiting = set(
+            Adjustment.objects.filter(
+                workspace_id=self.workspace_id,
+                time_log__id__anyof=maybe,
+                status__in=(AdjustmentStatus.PENDING, AdjustmentStatus.ACCEPTED),
+            ).values_list("time_log_id", flat=True)
+            if maybe
+            else ()
+        )
+        said: dict[UUID, str] = {}
+        for one in self._states:
+            if one.differs is not None:
+                said[one.log.id] = self._differ(one, one.differs)
+            elif one.log.id in waiting or one.log.sync_state == SyncState.DIFFERS:
+                withdraw_difference(workspace_id=self.workspace_id, time_log_id=one.log.id)
+                said[one.log.id] = ""
+        return said
+
+    def _differ(self, one: _State, differs: Differs) -> str:
+        log = one.log
         if differs.gone:
             detail, after = DELETED_SINCE, None
         else:

@@ -7,6 +7,7 @@ class HarvestConfig(AppConfig):
     name = "harvest"
 
     def ready(self) -> None:
+        from harvest import waiting  # noqa: F401  (hears of voided statements)
         from harvest.tasks import push_changes
         from integrations.outgoing import Outlet, register
 

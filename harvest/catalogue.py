@@ -6,6 +6,7 @@ list neither projects nor people: its own project assignments are the catalogue 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
@@ -29,6 +30,7 @@ from harvest.renewal import mark_reconnect_needed
 from integrations.models import Connection
 
 FRESH_FOR = timedelta(minutes=5)
+_WEB_ADDRESS = re.compile(r"https://[a-zA-Z0-9.-]{1,180}(:\d{1,5})?/?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +218,7 @@ def learn_account(client: HarvestClient, connection: Connection) -> None:
     company = client.company()
     if company is not None:
         keep_account(connection, wants_times=company.wants_timestamp_timers, clock=company.clock)
+        keep_web_address(connection, company.base_uri)
 
 
 def keep_account(connection: Connection, *, wants_times: bool, clock: str) -> None:
@@ -223,6 +226,16 @@ def keep_account(connection: Connection, *, wants_times: bool, clock: str) -> No
     connection.wants_times, connection.clock = wants_times, clock[:3]
     with tenant_scope(connection.workspace_id):
         Connection.objects.filter(pk=connection.pk).update(wants_times=wants_times, clock=clock[:3])
+
+
+def keep_web_address(connection: Connection, address: str) -> None:
+    """Keep where the account's pages are ("https://northlight.harvestapp.com"), for links to them, and nothing else."""
+    address = address.rstrip("/") if _WEB_ADDRESS.fullmatch(address) else ""
+    if address == connection.web_address:
+        return
+    connection.web_address = address
+    with tenant_scope(connection.workspace_id):
+        Connection.objects.filter(pk=connection.pk).update(web_address=address)
 
 
 # (kind, Harvest id) -> the latest spent date of an entry that carried it.

@@ -195,7 +195,8 @@ def save_connection(
             end_live_runs(connection, error="Another Harvest account was connected while this ran.")
             clear_mappings(workspace)
             connection.watermark_at = None
-            connection.default_task = ""
+            connection.default_task = connection.clock = connection.web_address = ""
+            connection.wants_times = None
             # What was begun there is nothing that this account could be asked about.
             outgoing.cancel_all(
                 connection, detail="Another Harvest account was connected since it was saved.", forget=True

@@ -8,8 +8,10 @@ so a log saved meanwhile has a newer change, which looks at everything anew; wha
 What happens when it stops half-way: before an entry is made, what it is made from is noted (`begun`) and committed, and
 the log lets go of the entry that it takes the place of, if any. Who goes on, after the lease, looks for the entry by
 its reference before anything else: found, it is the log's, with the base of that attempt; not found, the log gets its
-former entry back; either way it is planned anew. Another person's entry is made before the old one is deleted, so that
-Harvest never has less than one of them. Everything else may be done twice: the second time nothing is left to do.
+former entry back; either way it is planned anew. Should Harvest make it after that look, the history knows that there
+was one: whoever reads that second entry has it deleted (`adoption.made_late`). Another person's entry is made before
+the old one is deleted, so that Harvest never has less than one of them. Everything else may be done twice: the second
+time nothing is left to do.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from django.utils import timezone
 
 from accounts.models import Plan
 from accounts.tenancy import tenant_scope
+from harvest.adoption import made_late
 from harvest.agreement import (
     Batch,
     attempt_in,
@@ -92,6 +95,8 @@ WAITS_FOR_PLAN = (
     "It waits: sending to Harvest needs the Pro plan. It goes out once the workspace has it again."
 )
 WAITS_FOR_CONNECTION = "It waits: Harvest has to be connected again. It goes out by itself after that."
+SOUGHT = "Whether its entry had been made was not known, and Harvest showed none."
+ONE_TOO_MANY = "Harvest had made it after all, besides the one that was made again."
 OUR_FAULT = "Something went wrong on our side, again and again. Retry, and tell support if it stays."
 
 
@@ -295,7 +300,7 @@ class Pushing:
                     remedy=refused.remedy,
                     begun=change.begun,
                 )
-                batch = Batch(self.workspace_id, load_terms(self.connection))
+                batch = Batch(self.workspace_id, load_terms(self.connection), change.run)
                 batch.event(log, Deed.HELD, log.external_id or "", detail=refused.detail)
                 batch.write()
                 refresh_state(self.workspace_id, [log.id])
@@ -445,13 +450,20 @@ class Pushing:
                 raise
         return payload
 
-    def _take_back(self, change: OutboundChange) -> None:
-        """Nothing was made: the log has its former entry again, and nothing is begun."""
+    def _take_back(self, change: OutboundChange, *, sought: Terms | None = None) -> None:
+        """Nothing was made: the log has its former entry again, and nothing is begun.
+
+        sought: that is known of a look alone, and Harvest may yet make it; the history keeps that.
+        """
         former = (change.begun or {}).get("former")
         with tenant_scope(self.workspace_id):
-            lock_logs(self.workspace_id, [change.time_log_id])
+            log = lock_logs(self.workspace_id, [change.time_log_id])[change.time_log_id]
             outgoing.prolong(change, begun=None)
             outgoing.forget_begun(change)
+            if sought is not None:
+                batch = Batch(self.workspace_id, sought, change.run)
+                batch.event(log, Deed.SOUGHT, detail=SOUGHT)
+                batch.write()
             if former and not self._links().filter(time_log_id=change.time_log_id).exists():
                 self._links().filter(
                     account_id=self.connection.account_id,
@@ -463,6 +475,9 @@ class Pushing:
     def _clear_up(self, change: OutboundChange, look: _Look) -> None:
         """Go on from what a worker that did not come back had begun: look for the entry that it may have made."""
         begun = change.begun or {}
+        if surplus := begun.get("surplus"):
+            self._clear_up_surplus(change, look, surplus)
+            return
         base = attempt_in(begun)
         if base is None:
             self._clear_up_update(change, look)
@@ -478,11 +493,20 @@ class Pushing:
             )
         made = next((one for one in entries if str(one.id) not in known), None)
         if made is None and look.link is None:
-            self._take_back(change)
+            self._take_back(change, sought=look.terms)
             return
-        # What it took the place of goes all the same.
+        # What it took the place of goes all the same; where Harvest refuses that, the new one goes.
         if replaced := begun.get("replaces"):
-            self.side.delete(replaced, seen={})
+            try:
+                if (
+                    self.side.read(replaced) is not None
+                ):  # a sync leaves approved time alone, whoever may delete it
+                    self.side.delete(replaced, seen={})
+            except HarvestRefused:
+                if made is not None and look.link is None:
+                    self.side.delete(str(made.id), seen={})
+                    self._take_back(change)
+                raise
         if made is None or look.link is not None:
             # A run has joined the log meanwhile: to this entry, or to another, and then this one is one too many.
             if made is not None and look.link is not None:
@@ -497,10 +521,32 @@ class Pushing:
             log = lock_logs(self.workspace_id, [look.log.id])[look.log.id]
             outgoing.prolong(change, begun=None)
             outgoing.forget_begun(change)
-            batch = Batch(self.workspace_id, look.terms)
+            batch = Batch(self.workspace_id, look.terms, change.run)
             batch.overrule_begun(log, str(made.id), begun)
-            self._join(look, log, made, base, Deed.REPLACED if replaced else Deed.PUSHED, batch=batch)
+            self._join(look, log, made, base, Deed.REPLACED if replaced else Deed.PUSHED, batch)
             batch.write()
+
+    def _clear_up_surplus(self, change: OutboundChange, look: _Look, surplus: str) -> None:
+        """An entry that Harvest made a second time, or too late: it goes, if it is still nothing else's."""
+        entry = self.side.read(surplus)
+        with tenant_scope(self.workspace_id):
+            links = self._links().filter(account_id=self.connection.account_id, external_id=surplus)
+            ours = entry is not None and bool(made_late(self.workspace_id, [entry])) and not links.exists()
+            ours = ours and (look.deleted or look.link is not None)
+        if entry is not None and ours:
+            try:
+                self.side.delete(surplus, seen=entry_values(entry))
+            except HarvestRefused as refused:
+                logger.warning("entry %s is one too many, and stays: %s", surplus, refused.reason)
+                ours = False
+        with tenant_scope(self.workspace_id):
+            log = lock_logs(self.workspace_id, [look.log.id])[look.log.id]
+            outgoing.prolong(change, begun=None)
+            outgoing.forget_begun(change, only={"surplus": surplus})
+            if ours:
+                batch = Batch(self.workspace_id, look.terms, change.run)
+                batch.event(log, Deed.REMOVED, surplus, detail=ONE_TOO_MANY)
+                batch.write()
 
     def _clear_up_update(self, change: OutboundChange, look: _Look) -> None:
         """An update that was to give up something of Harvest's: tell of it, unless Harvest still holds that."""
@@ -508,7 +554,7 @@ class Pushing:
         theirs = entry_values(entry) if entry is not None else {}
         with tenant_scope(self.workspace_id):
             log = lock_logs(self.workspace_id, [look.log.id])[look.log.id]
-            batch = Batch(self.workspace_id, look.terms)
+            batch = Batch(self.workspace_id, look.terms, change.run)
             batch.overrule_begun(log, str(entry.id) if entry else "", change.begun or {}, theirs=theirs)
             outgoing.prolong(change, begun=None)
             outgoing.forget_begun(change)
@@ -547,7 +593,7 @@ class Pushing:
     ) -> bool:
         log = lock_logs(self.workspace_id, [look.log.id])[look.log.id]
         outgoing.prolong(change)
-        batch = Batch(self.workspace_id, look.terms)
+        batch = Batch(self.workspace_id, look.terms, change.run)
         link = self._links().filter(time_log=log).first()
         moved = (
             look.terms.here(log).values != look.values
@@ -573,9 +619,9 @@ class Pushing:
                     base = settle(base, action, local=look.values, remote=theirs, confirmed=ours)
         if done is not None and _creates(done) and entry is not None and base is not None:
             deed = Deed.REPLACED if isinstance(done.action, Replace) else Deed.PUSHED
-            link = self._join(look, log, entry, base, deed, batch=batch)
+            link = self._join(look, log, entry, base, deed, batch)
         elif link is not None and not (moved and done is None):
-            batch.settle(link, base, entry)
+            batch.settle(link, base, entry, actions)
         statement = None
         if moved and done is not None and (over := given_up(actions)):
             batch.overrule(log, str(entry.id) if entry else "", over, Policy.TIMEBRIDGE, there=there)
@@ -632,11 +678,9 @@ class Pushing:
         entry: TimeEntryPayload,
         base: Base,
         deed: Deed,
-        *,
-        batch: Batch | None = None,
+        batch: Batch,
     ) -> SyncLink:
         """Link the log, which is locked, to its new entry. Raises _Taken where either has another by now."""
-        own = batch or Batch(self.workspace_id, look.terms)
         identity = {"account_id": self.connection.account_id, "external_id": str(entry.id)}
         link = self._links().filter(**identity).first()
         if link is None:
@@ -647,13 +691,11 @@ class Pushing:
             except IntegrityError as error:
                 raise _Taken from error
             after: Values = {name: look.values[name] for name in Field if name is not Field.BILLABLE}
-            own.event(log, deed, link.external_id, after=after)
+            batch.event(log, deed, link.external_id, after=after)
         elif link.time_log_id != log.id:
             raise _Taken
-        own.stamp(log, link.external_id)
-        own.settle(link, base, entry)
-        if batch is None:
-            own.write()
+        batch.stamp(log, link.external_id)
+        batch.settle(link, base, entry)
         return link
 
     def _remove_surplus(self, look: _Look, created: TimeEntryPayload) -> None:

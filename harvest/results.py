@@ -34,7 +34,6 @@ MEANS = {
     Outcome.LINKED: "This time was here already: pushed before, or logged in both systems. It was joined, not "
     "imported. Unlink what is other time.",
     Outcome.DELETED: "They were deleted in Harvest, so they are deleted here. Deleted time can be restored.",
-    Outcome.PUSHED: "They were logged here, and are in Harvest now.",
 }
 # What a guard found that stopped a sync from deleting, and what it asks; those that can be answered with "go on".
 QUESTIONS = {
@@ -123,6 +122,10 @@ class Result:
 
     @property
     def undoable(self) -> bool:
+    @property
+    def pushed(self) -> int:
+        return self.counts.of(Outcome.PUSHED)
+
         return (
             not self.run.live
             and not self.run.dry_run
@@ -156,10 +159,10 @@ class Result:
 
     @property
     def others(self) -> list[Group]:
-        """What else came of entries: updated, linked, deleted, pushed."""
+        """What else came of entries: updated, linked, deleted."""
         return [
             self._group(outcome)
-            for outcome in (Outcome.UPDATED, Outcome.LINKED, Outcome.DELETED, Outcome.PUSHED)
+            for outcome in (Outcome.UPDATED, Outcome.LINKED, Outcome.DELETED)
             if self.counts.of(outcome)
         ]
 
@@ -183,7 +186,7 @@ class Result:
         found = [
             self._group(outcome)
             for outcome in Outcome
-            if self.counts.of(outcome) and outcome not in (Outcome.SKIPPED, Outcome.FAILED)
+            if self.counts.of(outcome) and outcome not in (Outcome.SKIPPED, Outcome.FAILED, Outcome.PUSHED)
         ]
         return [*found, *self.skipped]
 
@@ -208,13 +211,15 @@ class Result:
         if self.run.state == RunState.FAILED and not self.counts.done:
             return self.run.error
         if self.run.kind != RunKind.IMPORT and not self.total:
-            return self.headline
+            return " · ".join([self.headline, *pushed])
+        pushed = [f"{self.pushed:,} pushed"] if self.pushed else []
         parts = [f"{self.imported:,} {'would come in' if self.run.dry_run else 'imported'}"]
         if self.proposed:
             parts.append(f"{self.proposed:,} to Inbound")
         parts += [f"{one.count:,} {one.label.lower()}" for one in self.others]
         if skipped := sum(one.count for one in self.skipped):
             parts.append(f"{skipped:,} skipped")
+        parts += pushed
         if self.run.undone_at:
             parts.append("taken back by undo")
         return f"{' · '.join(parts)}, of {self.total:,}"

@@ -4,7 +4,8 @@ Harvest keeps no trace of a deleted entry. So after its reading a run compares t
 day in Harvest, as both sides last agreed) with a listing of that window: an import with its own, a sync of the last 90
 days with one of which only the ids are looked at. Each entry that is missing is asked for by itself: not there (404),
 its log is deleted by the plan, or made again in Harvest where it was edited here; there after all, it is brought into
-step as any changed entry. Where something looks wrong a guard stops before anything is deleted, and says so on the run:
+step as any changed entry. A sync asks like that, too, for entries that had changed while their log was settled, once
+its statement is void. Where something looks wrong a guard stops before anything is deleted, and says so on the run:
 
     incomplete_listing  the listing did not come to its end, or is shorter than Harvest says
     other_account       the token answers for somebody else than it did
@@ -63,11 +64,15 @@ class Stopped(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Linked:
-    """An entry linked in the window. remote_hash: of its content as it was last taken over; its person in Harvest."""
+    """An entry linked in the window. remote_hash: of its content as it was last taken over; its person in Harvest.
+
+    again: it is to be asked for wherever it is, as its log was released by a voided statement.
+    """
 
     external_id: str
     remote_hash: str
     remote_user_id: str
+    again: bool
 
 
 def window_of(run: SyncRun) -> tuple[date, date]:
@@ -134,7 +139,7 @@ def _sweep(
     answered = (run.attention or {}).get("answered")
     if listed is None or short:
         listed = _listed(client, first, last, keep_hold, every=max(lease / 3, 0.1), but=len(linked))
-    missing = [one for one in linked if one.external_id not in listed]
+    missing = [one for one in linked if one.again or one.external_id not in listed]
     with tenant_scope(run.workspace_id):
         told = set(
             RunEntry.objects.filter(
@@ -156,8 +161,8 @@ def _sweep(
     most = max(FEW_GONE, len(linked) // 10)
     if answered == MANY_GONE:
         most = len(linked)
-    elif run.kind != RunKind.IMPORT and len(missing) > most:
-        raise Stopped(MANY_GONE, len(missing))
+    elif run.kind != RunKind.IMPORT and (count := sum(not one.again for one in missing)) > most:
+        raise Stopped(MANY_GONE, count)
     seen: dict[str, TimeEntryPayload | None] = {}
     gone = 0
     for number, one in enumerate(missing):
@@ -171,7 +176,7 @@ def _sweep(
             if gone > most:
                 raise Stopped(MANY_GONE, len(missing)) from None
         else:
-            if content_hash(entry) != one.remote_hash:
+            if one.again or content_hash(entry) != one.remote_hash:
                 seen[one.external_id] = entry
     ids = list(seen)
     for start in range(0, len(ids), AT_ONCE):
@@ -222,7 +227,8 @@ def _check_token(run: SyncRun, client: HarvestClient, count: int, answered: str 
 def linked_in(run: SyncRun, first: date, last: date) -> list[Linked]:
     """The entries that are linked to time of these days, or proposed: by the day that Harvest last had. One query.
 
-    Without those that are known to be gone: of settled time, and of proposals that were decided or withdrawn.
+    Without those that are known to be gone: of settled time, and of proposals that were decided or withdrawn. For a
+    sync also, of whatever day, those whose log was released by a void since it differed, be it settled again or not.
     """
     with database.cursor() as cursor:
         cursor.execute(
@@ -234,26 +240,32 @@ def linked_in(run: SyncRun, first: date, last: date) -> list[Linked]:
                 "first": first.isoformat(),
                 "last": last.isoformat(),
                 "gone": DELETED_SINCE,
+                "sync": run.kind != RunKind.IMPORT,
             },
         )
         return [Linked(*row) for row in cursor.fetchall()]
 
 
 _LINKED = """
-SELECT link.external_id, link.remote_hash, link.remote_user_id
+SELECT link.external_id, link.remote_hash, link.remote_user_id, released.yes
 FROM integrations_synclink link
 LEFT JOIN timelogs_timelog log ON log.workspace_id = link.workspace_id AND log.id = link.time_log_id
 LEFT JOIN inbound_timeproposal proposal
     ON proposal.workspace_id = link.workspace_id AND proposal.id = link.proposal_id
+CROSS JOIN LATERAL (
+    SELECT coalesce(%(sync)s AND log.sync_state = 'differs' AND (log.settled_at IS NULL OR log.settled_at > (
+        SELECT max(adjustment.created_at) FROM inbound_adjustment adjustment
+        WHERE adjustment.workspace_id = link.workspace_id AND adjustment.time_log_id = log.id)), false) AS yes
+) released
 WHERE link.workspace_id = %(workspace)s AND link.provider = %(provider)s AND link.account_id = %(account)s
   AND (link.time_log_id IS NOT NULL OR link.former_log_id IS NULL AND proposal.status = 'pending')
-  AND NOT (log.settled_at IS NOT NULL AND log.sync_state = 'differs' AND log.sync_detail = %(gone)s)
+  AND (released.yes OR NOT (log.settled_at IS NOT NULL AND log.sync_state = 'differs' AND log.sync_detail = %(gone)s)
   AND coalesce(
         CASE jsonb_typeof(link.base -> 'spent_date')
             WHEN 'string' THEN link.base ->> 'spent_date'
             WHEN 'array' THEN link.base -> 'spent_date' ->> 1 END,
         coalesce(log.spent_date, proposal.spent_date)::text
-      ) BETWEEN %(first)s AND %(last)s
+      ) BETWEEN %(first)s AND %(last)s)
 ORDER BY link.id
 """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from datetime import date
 from typing import Any
 
 from django.db.models import Count
@@ -28,7 +29,7 @@ from integrations.models import (
     SyncRun,
     Way,
 )
-from integrations.sync.types import Field
+from integrations.sync.types import Field, load_base
 from timelogs.models import SyncState, TimeLog
 
 MOST_EVENTS = 100  # of a log's history are shown
@@ -209,7 +210,11 @@ class Told:
 
 @dataclass(frozen=True, slots=True)
 class Story:
-    """How a log stands with Harvest. linked: the entry of a run that linked it, where that can be taken back."""
+    """How a log stands with Harvest.
+
+    linked: the entry of a run that linked it, where that can be taken back. there: the page of its day in Harvest, ""
+    where that cannot be told.
+    """
 
     state: str
     detail: str
@@ -217,6 +222,7 @@ class Story:
     link: SyncLink | None
     stuck: Stuck | None
     linked: RunEntry | None
+    there: str
     events: list[Told]
 
     @property
@@ -247,15 +253,19 @@ def story_of(log: TimeLog) -> Story:
         .first()
     )
     linked = RunEntry.objects.filter(**of_log, outcome=Outcome.LINKED, run__dry_run=False).order_by("-id")
+    connection = (
+        Connection.objects.filter(workspace_id=log.workspace_id)
+        .exclude(status=ConnectionStatus.NOT_CONNECTED)
+        .first()
+    )
     return Story(
         state=log.sync_state,
         detail=log.sync_detail,
-        connection=Connection.objects.filter(workspace_id=log.workspace_id)
-        .exclude(status=ConnectionStatus.NOT_CONNECTED)
-        .first(),
+        connection=connection,
         link=link,
         stuck=shown([change])[0] if change else None,
         linked=linked.filter(external_id=link.external_id).first() if link else None,
+        there=day_in_harvest(connection, link, log) if connection and link else "",
         events=[
             _told(event)
             for event in SyncEvent.objects.filter(**of_log)
@@ -263,6 +273,15 @@ def story_of(log: TimeLog) -> Story:
             .order_by("-id")[:MOST_EVENTS]
         ],
     )
+
+
+def day_in_harvest(connection: Connection, link: SyncLink, log: TimeLog) -> str:
+    """The page of an entry's day and person in Harvest; it has none for an entry alone. "" where that is not known."""
+    if not (connection.web_address and link.remote_user_id) or link.account_id != connection.account_id:
+        return ""
+    agreed = load_base(link.base).get(Field.SPENT_DATE) if link.base else None
+    day = agreed.remote if agreed and isinstance(agreed.remote, date) else log.spent_date
+    return f"{connection.web_address}/time/day/{day:%Y/%m/%d}/{link.remote_user_id}"
 
 
 def _told(event: SyncEvent) -> Told:

@@ -25,6 +25,7 @@ from django.utils import timezone
 
 from accounts.bulk import copy_rows
 from accounts.ids import uuid7
+from harvest.adoption import made_late
 from harvest.agreement import (
     Batch,
     attempt_in,
@@ -74,6 +75,7 @@ from integrations.sync.types import Base, Field, NoCounterpart, Pair, dump_base
 from timelogs.models import TimeLog
 
 BEING_SENT = "Its change is on its way to Harvest, and is compared again then."
+MADE_TWICE = "Harvest made this a second time, after its answer to a push was lost."
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,6 +234,10 @@ class _Page:
         """Link an entry to the log that it is: the base is what its lost attempt sent, else what is equal."""
         log = self.logs.get(log_id)
         own = entry.external_reference_id == str(log_id)
+        surplus = log is not None and own and (log.deleted_at is not None or log.id in self.linked)
+        if log is not None and surplus and made_late(self.run.workspace_id, [entry]):
+            self._take_back(external_id, entry, log)
+            return
         if (
             log is None
             or log.deleted_at is not None
@@ -260,6 +266,14 @@ class _Page:
         self.batch.event(log, Deed.LINKED, external_id, detail="It is this time in Harvest.")
         self._do(link, entry, log, base or {}, actions, new=True)
         self._tell(external_id, entry, told, log=log)
+
+    def _take_back(self, external_id: str, entry: TimeEntryPayload, log: TimeLog) -> None:
+        """Harvest holds this log twice (or still, though it was deleted before it was made): one of them goes."""
+        both_ways = self.direction is Direction.TWO_WAY
+        if both_ways:
+            self.batch.send(log, surplus=external_id)
+        remedy = "It is deleted there." if both_ways else "Delete it there."
+        self._tell(external_id, entry, self._unchanged(f"{MADE_TWICE} {remedy}"), log=log)
 
     def _return(self, link: SyncLink, entry: TimeEntryPayload | None, log: TimeLog | None) -> None:
         """An entry that was gone is in Harvest again: so is its log, unless that is another entry by now."""
@@ -316,9 +330,9 @@ class _Page:
             part(link)
             self.batch.keep(link)
         elif new:
-            set_agreement(link, agreed, entry)
+            set_agreement(link, agreed, entry, actions)
         else:
-            self.batch.settle(link, agreed, entry)
+            self.batch.settle(link, agreed, entry, actions)
         self.batch.state(log, external_id, without_given_up(actions), there=there)
         if outgoing:
             self.batch.send(log)

@@ -1,22 +1,38 @@
-"""What waits for a person: changes that are held, and conflicts; how a click settles each."""
+"""What waits for a person: changes that are held, conflicts, settled time that differs; how a click settles each."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
 from uuid import UUID
 
-from django.db.models import Count, QuerySet
+from django.db.models import Count, Q, QuerySet
+from django.dispatch import receiver
 
 from accounts.errors import Forbidden, ServiceError, UpstreamUnavailable
 from accounts.models import User, Workspace
 from accounts.services import record_audit
 from accounts.tenancy import tenant_scope
+from harvest.agreement import DELETED_SINCE
 from harvest.credentials import INTERACTIVE, open_client, usable_connection
 from harvest.errors import HarvestAuthError
 from harvest.places import Places
 from harvest.renewal import mark_reconnect_needed
 from harvest.side import HarvestAway, HarvestRefused, translated
+from inbound.adjustments import withdraw_difference
+from inbound.models import Adjustment, AdjustmentStatus
 from integrations import outgoing
-from integrations.models import OPEN_CHANGES, ChangeState, Connection, Direction, OutboundChange
+from integrations.models import (
+    OPEN_CHANGES,
+    ChangeState,
+    Connection,
+    ConnectionStatus,
+    Direction,
+    OutboundChange,
+)
+from settlement.models import Statement
+from settlement.signals import time_released
+from timelogs.models import SyncState, TimeLog
 
 # Holds that no mapping lifts: they are about Harvest's own rules.
 NOT_OF_MAPPINGS = (
@@ -141,6 +157,40 @@ def retry_mapped(connection: Connection) -> int:
         workspace_id=connection.workspace_id, connection=connection, state=ChangeState.HELD
     )
     return outgoing.retry(rows.exclude(reason__in=NOT_OF_MAPPINGS))
+
+
+@receiver(time_released)
+def reconsider_released(
+    sender: type[Statement], workspace_id: UUID, time_log_ids: Sequence[UUID], **rest: Any
+) -> None:
+    """A statement was voided: what Harvest changed of its time is no adjustment any more, but a change to take over.
+
+    Both ways, the queue does that at once; else the next sync, which asks for these entries by their ids
+    (`sweep.linked_in`). So does it for those that are gone from Harvest: nothing else may delete.
+    """
+    of_logs = {"workspace_id": workspace_id, "time_log__id__anyof": list(time_log_ids)}
+    waiting = Adjustment.objects.filter(**of_logs, status=AdjustmentStatus.PENDING)
+    for log_id in waiting.order_by("time_log_id").values_list("time_log_id", flat=True):
+        withdraw_difference(workspace_id=workspace_id, time_log_id=log_id)
+    connection = (
+        Connection.objects.filter(workspace_id=workspace_id, direction=Direction.TWO_WAY)
+        .exclude(status=ConnectionStatus.NOT_CONNECTED)
+        .first()
+    )
+    if connection is None:
+        return
+    differing = TimeLog.objects.filter(
+        Q(sync_state=SyncState.DIFFERS) & ~Q(sync_detail=DELETED_SINCE)
+        | Q(sync_state__in=(SyncState.HELD, SyncState.CONFLICT)),
+        workspace_id=workspace_id,
+        id__anyof=list(time_log_ids),
+        sync_link__account_id=connection.account_id,
+    )
+    outgoing.enqueue(
+        workspace_id=workspace_id,
+        connection_id=connection.id,
+        time_log_ids=list(differing.values_list("id", flat=True)),
+    )
 
 
 def _going_both_ways(workspace: Workspace) -> Connection:

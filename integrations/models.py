@@ -46,6 +46,7 @@ class Connection(TenantModel):
     automated sync was started, or that there was no need for. changes_due_at: when a connection that goes both ways is
     read for changes next.
     wants_times: the account tracks start and end times, written in `clock` ("12h" or "24h"); None until it was asked.
+    web_address: of the account's pages, for people ("https://northlight.harvestapp.com"); '' until it was asked.
     swept_user_id, swept_all: whose token, and whether it saw everybody's time, when deletions were last looked for: a
     token that sees less than that one did may not conclude that something is gone.
     """
@@ -85,6 +86,7 @@ class Connection(TenantModel):
     changes_due_at = models.DateTimeField(null=True)
     wants_times = models.BooleanField(null=True)
     clock = models.CharField(max_length=3, blank=True)
+    web_address = models.CharField(max_length=200, blank=True)
     swept_user_id = models.CharField(max_length=40, blank=True)
     swept_all = models.BooleanField(null=True)
 
@@ -316,7 +318,7 @@ class OutboundChange(TenantChild):
     sentence that names the remedy) why, `remedy` what a click could do ({"kind": "assign", ...}).
     conflict: `fields` has {field: {"timebridge": ..., "harvest": ...}}; `keep`: whose version a person chose.
     begun: what has been begun and not yet recorded, so that who goes on after a crash looks before repeating it: the
-    attempt of a creation, or the halves of a replacement.
+    attempt of a creation, or the halves of a replacement. run: the run that found that this is to go out.
     backlog: one of the older logs that are pushed on one click; it gives way to what is saved now.
     """
 
@@ -337,6 +339,7 @@ class OutboundChange(TenantChild):
     fields = models.JSONField(null=True)
     keep = models.CharField(max_length=10, choices=Keep.choices, blank=True)
     begun = models.JSONField(null=True)
+    run = TenantForeignKey(SyncRun, on_delete=models.SET_NULL, null=True, related_name="+", db_index=False)
     lease_token = models.UUIDField(null=True)
     lease_until = models.DateTimeField(null=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
@@ -393,6 +396,7 @@ class Deed(models.TextChoices):
     SENT = "sent", "Changed in Harvest"
     REPLACED = "replaced", "Made anew in Harvest for another person"
     REMOVED = "removed", "Deleted in Harvest"
+    SOUGHT = "sought", "Looked for in Harvest"
     TAKEN = "taken", "Changed here"
     RESTORED = "restored", "Made again here"
     DELETED = "deleted", "Deleted here"

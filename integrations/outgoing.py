@@ -11,7 +11,7 @@ A provider says by an `Outlet` which logs are its business, and how its workers 
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -83,13 +83,14 @@ WITH logs AS MATERIALIZED (
     ORDER BY log.id FOR NO KEY UPDATE OF log
 ), made AS (
     INSERT INTO integrations_outboundchange AS change
-        (id, workspace_id, connection_id, time_log_id, state, way, backlog, not_before, attempts, reason, detail,
-         keep, created_at, updated_at)
-    SELECT uuidv7(), %(workspace)s, %(connection)s, logs.id, 'pending', 'out', %(backlog)s, %(now)s, 0, '', '',
-           '', %(now)s, %(now)s
+        (id, workspace_id, connection_id, time_log_id, run_id, state, way, backlog, not_before, attempts, reason,
+         detail, keep, created_at, updated_at)
+    SELECT uuidv7(), %(workspace)s, %(connection)s, logs.id, %(run)s, 'pending', 'out', %(backlog)s, %(now)s, 0, '',
+           '', '', %(now)s, %(now)s
     FROM logs
     ON CONFLICT (workspace_id, time_log_id) WHERE state IN ('pending', 'held', 'conflict')
     DO UPDATE SET state = 'pending', way = 'out', connection_id = excluded.connection_id,
+        run_id = CASE change.state WHEN 'pending' THEN change.run_id ELSE excluded.run_id END,
         backlog = change.backlog AND excluded.backlog, not_before = excluded.not_before, attempts = 0,
         reason = '', detail = '', keep = '', remedy = NULL, fields = NULL, updated_at = excluded.updated_at
     RETURNING time_log_id
@@ -109,11 +110,18 @@ _UNDER_WAY = (
 
 
 def _write(
-    workspace_id: UUID, connection_id: UUID, which: str, *, backlog: bool = False, **parameters: Any
+    workspace_id: UUID,
+    connection_id: UUID,
+    which: str,
+    *,
+    backlog: bool = False,
+    run_id: UUID | None = None,
+    **parameters: Any,
 ) -> int:
     values = {
         "workspace": workspace_id,
         "connection": connection_id,
+        "run": run_id,
         "backlog": backlog,
         "now": timezone.now(),
         **parameters,
@@ -124,18 +132,36 @@ def _write(
 
 
 def enqueue(
-    *, workspace_id: UUID, connection_id: UUID, time_log_ids: Iterable[UUID], backlog: bool = False
+    *,
+    workspace_id: UUID,
+    connection_id: UUID,
+    time_log_ids: Iterable[UUID],
+    backlog: bool = False,
+    run_id: UUID | None = None,
 ) -> int:
     """Have these logs brought into step with the provider, inside the scope. Returns how many. One statement.
 
-    A log whose change is held or in conflict is tried again. backlog: gives way to what people save now.
+    A log whose change is held or in conflict is tried again. backlog: gives way to what people save now. run_id: the
+    run that found it, which counts what is then sent; what waited before stays what it was.
     """
     ids = list(time_log_ids)
     if not ids:
         return 0
-    count = _write(workspace_id, connection_id, "log.id = ANY(%(ids)s)", backlog=backlog, ids=ids)
+    which = "log.id = ANY(%(ids)s)"
+    count = _write(workspace_id, connection_id, which, backlog=backlog, run_id=run_id, ids=ids)
     wake(workspace_id, "harvest")
     return count
+
+
+def note_surplus(*, workspace_id: UUID, surplus: Mapping[UUID, str]) -> None:
+    """Have the waiting changes of these logs take back an entry that is one too many: log -> its id. Inside the scope.
+
+    What was begun goes first: then whoever reads that entry next says it again.
+    """
+    for log_id, external_id in surplus.items():
+        OutboundChange.objects.filter(
+            workspace_id=workspace_id, time_log_id=log_id, state=ChangeState.PENDING, begun__isnull=True
+        ).update(begun={"surplus": external_id})
 
 
 @receiver(time_log_changed)
@@ -476,14 +502,15 @@ def begun_before(change: OutboundChange) -> Any:
     )
 
 
-def forget_begun(change: OutboundChange) -> None:
-    """It was looked after."""
-    OutboundChange.objects.filter(
+def forget_begun(change: OutboundChange, *, only: Any = None) -> None:
+    """It was looked after; only: this alone."""
+    earlier = OutboundChange.objects.filter(
         workspace_id=change.workspace_id,
         time_log_id=change.time_log_id,
         state=ChangeState.CANCELLED,
         begun__isnull=False,
-    ).update(begun=None)
+    )
+    (earlier if only is None else earlier.filter(begun=only)).update(begun=None)
 
 
 # --- What no task took up --------------------------------------------------------------------------------------------

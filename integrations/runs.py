@@ -162,7 +162,8 @@ def due_runs(*, queued_for: timedelta) -> list[tuple[UUID, UUID]]:
 class Counts:
     """What a run's entries say. `skipped` is by reason; `failed` entries stand in it too, under `save_failed`.
 
-    held: logs of which it found that something cannot travel, or that both sides changed it.
+    held: logs of which it found that something cannot travel, or that both sides changed it. Of `pushed` there are no
+    entries: these are the logs that it found had to go out, once they have; the history of each tells what was done.
     """
 
     done: int = 0
@@ -195,11 +196,13 @@ READ_OUTCOMES = (
 
 
 def counts_of(runs: Iterable[SyncRun]) -> dict[UUID, Counts]:
-    """The counts of these runs, from their entries and from what they found held or contested, in two queries."""
+    """The counts of these runs, from their entries and the histories of the logs they dealt with, in two queries."""
     ids = [run.id for run in runs]
     outcomes: dict[UUID, dict[str, int]] = {one: {} for one in ids}
     reasons: dict[UUID, dict[str, int]] = {one: {} for one in ids}
     grouped = (
+STATED = (Deed.HELD, Deed.CONFLICT)
+SENT = (Deed.PUSHED, Deed.SENT, Deed.REPLACED, Deed.REMOVED)
         RunEntry.objects.filter(run_id__in=ids)
         .values("run_id", "outcome", "reason")
         .order_by()
@@ -210,8 +213,13 @@ def counts_of(runs: Iterable[SyncRun]) -> dict[UUID, Counts]:
         outcomes[run_id][outcome] = outcomes[run_id].get(outcome, 0) + row["n"]
         if row["reason"] and outcome in (Outcome.SKIPPED, Outcome.FAILED):
             reasons[run_id][row["reason"]] = reasons[run_id].get(row["reason"], 0) + row["n"]
-    stated = SyncEvent.objects.filter(run_id__in=ids, deed__in=(Deed.HELD, Deed.CONFLICT)).order_by()
-    held = dict(stated.values_list("run_id").annotate(n=Count("time_log", distinct=True))) if ids else {}
+    held: dict[UUID, int] = {}
+    told = SyncEvent.objects.filter(run_id__in=ids, deed__in=STATED + SENT).order_by().values_list("run_id")
+    by_log = [Count("time_log", distinct=True, filter=Q(deed__in=deeds)) for deeds in (STATED, SENT)]
+    for run_id, stated, sent in told.annotate(stated=by_log[0], sent=by_log[1]) if ids else ():
+        held[run_id] = stated
+        if sent:
+            outcomes[run_id][Outcome.PUSHED] = sent
     return {
         one: Counts(
             held=held.get(one, 0),

@@ -26,6 +26,7 @@ from accounts.ids import uuid7_texts
 from accounts.models import Membership, Workspace
 from clients.models import Client
 from settlement.models import Statement, StatementCounter, StatementEntry, StatementStatus
+from settlement.signals import time_released
 from settlement.statement_math import Sheet
 from settlement.statement_selectors import (
     adjustments_on,
@@ -163,11 +164,11 @@ def void_statement(*, statement: Statement, by: Membership) -> Statement:
         raise NotIssued(f"{statement} {was}.")
     held = issued_entries(statement).filter(time_log__isnull=False).values("time_log_id")
     # Locked as issuing does, so that an adjustment that is being settled meanwhile is seen.
-    list(
+    released = list(
         TimeLog.objects.select_for_update()
         .filter(workspace_id=statement.workspace_id, id__in=held)
         .order_by("id")
-        .values_list("id")
+        .values_list("id", flat=True)
     )
     later = (
         StatementEntry.objects.filter(workspace_id=statement.workspace_id, adjustment__time_log__in=held)
@@ -183,6 +184,8 @@ def void_statement(*, statement: Statement, by: Membership) -> Statement:
     statement.status = StatementStatus.VOID
     statement.voided_at, statement.voided_by = timezone.now(), by.user
     statement.save(update_fields=["status", "voided_at", "voided_by"])
+    if released:
+        time_released.send(Statement, workspace_id=statement.workspace_id, time_log_ids=released)
     record_audit(
         workspace=statement.workspace,
         actor=by.user,

@@ -77,7 +77,9 @@ class RunSerializer(Resource):
     failed = serializers.IntegerField(read_only=True)
     skipped = SkippedSerializer(many=True, read_only=True)
     deleted = serializers.IntegerField(read_only=True)
-    pushed = serializers.IntegerField(read_only=True)
+    pushed = serializers.IntegerField(
+        read_only=True, help_text="Time logs that it found had to go out, once they have; not part of the total."
+    )
     held = serializers.IntegerField(read_only=True)
     error = serializers.CharField(read_only=True, allow_null=True)
     attention = AttentionSerializer(read_only=True, allow_null=True)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from datetime import date, timedelta
+from datetime import date
+from typing import Any
 
 import pytest
-from django.utils import timezone
 
 from accounts.models import Membership, Plan, Role
 from accounts.services import save_workspace
 from harvest.credentials import disconnect
-from harvest.sandbox import FaultKind
+from harvest.sandbox import CLIENT_ID, CLIENT_SECRET, FaultKind
 from integrations import outgoing
 from integrations.models import AuthKind, Connection, OutboundChange
 from tests.factories import make_member
 from tests.harvest.conftest import Studio, make_admin
 from tests.harvest.outbound import Both, go_both_ways
+from tests.harvest.test_renewal import connect_by_oauth
 from tests.rest.client import Api
 
 pytestmark = pytest.mark.django_db
@@ -171,14 +172,21 @@ def test_the_limits_use_is_shown(both: Both, settings: object) -> None:
     assert 0 <= limit["used"] <= 100
 
 
-def test_an_oauth_token_is_renewed_once_for_a_push(both: Both) -> None:
-    """A token that Harvest refuses although it looked good: renewed, and the change goes out."""
-    token = both.studio.sandbox.identity
-    assert token is not None
-    log = both.log()
-    both.set(token_renew_at=timezone.now() + timedelta(days=1), auth=AuthKind.TOKEN)
+def test_an_oauth_token_is_renewed_once_for_a_push(both: Both, settings: Any) -> None:
+    """A token that Harvest refuses although it looked good: renewed once, and every change goes out once."""
+    settings.HARVEST_CLIENT_ID, settings.HARVEST_CLIENT_SECRET = CLIENT_ID, CLIENT_SECRET
+    before = connect_by_oauth(both.studio).access_token
+    logs = [both.log(), both.log()]
+    sandbox = both.studio.sandbox
+    del sandbox.identity.tokens[before]  # its grant lives on
+    sandbox.forget_requests()
     both.drain()
-    assert both.state(log) == ("synced", "")
+    assert [both.state(log) for log in logs] == [("synced", "")] * 2
+    assert len(both.entries()) == 2
+    assert len(sandbox.seen("POST", "/oauth2/token")) == 1
+    with both.studio.scope():
+        row = Connection.objects.get()
+    assert (row.auth, row.access_token != before, row.renewing_until) == (AuthKind.OAUTH, True, None)
 
 
 def test_pushing_older_time_needs_both_ways_the_plan_and_the_role(both: Both) -> None:

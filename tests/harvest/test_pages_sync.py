@@ -304,6 +304,8 @@ def test_a_log_says_in_words_how_it_stands(both: Both, browser: Client) -> None:
     entry = both.entries()[0]
     words = stands("In step")
     assert f"Harvest entry {entry['id']}" in words
+    day = f"https://northlight.harvestapp.example/time/day/2026/06/01/{both.studio.harvest['Ada']}"
+    assert f'href="{day}"' in browser.get(page).content.decode()
     assert "Made in Harvest" in words
     both.account.approve(entry["id"])
     both.edit(log, seconds=7200)
@@ -320,6 +322,8 @@ def test_a_log_says_in_words_how_it_stands(both: Both, browser: Client) -> None:
     assert answer["Location"].endswith(page)
     both.send_all()
     assert "Changed in Harvest Hours: 1.50 h → became 2.00 h" in stands("In step")
+    both.set(web_address="")  # it was not told
+    assert "/time/day/" not in browser.get(page).content.decode()
     both.delete(log)
     both.send_all()
     words = text_of(browser.get(page))

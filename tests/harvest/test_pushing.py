@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import date
+from datetime import date, timedelta
 from typing import Any
 
 import pytest
 from django.utils import timezone
 
 from accounts.models import Membership, Role
+from harvest.client import HarvestClient
 from harvest.models import PersonMapping
 from harvest.sandbox import FaultKind
-from integrations.models import Connection, ConnectionStatus, SyncLink
+from integrations.models import Connection, ConnectionStatus, OutboundChange, RunEntry, SyncEvent, SyncLink
 from tests.factories import make_member
 from tests.harvest.conftest import Studio
 from tests.harvest.outbound import Both, go_both_ways
+from tests.harvest.test_updating import sync
 from timelogs.models import SyncState, TimeLog
 
 pytestmark = pytest.mark.django_db
@@ -132,7 +134,14 @@ def test_tasks_and_people_that_are_not_mapped_have_somebody_stand_in(both: Both)
     no_echo(both)
 
 
-def test_only_what_was_edited_is_sent(both: Both) -> None:
+def test_only_what_was_edited_is_sent(both: Both, monkeypatch: pytest.MonkeyPatch) -> None:
+    update, sent = HarvestClient.update_time_entry, list[set[str]]()
+
+    def told(self: HarvestClient, pk: int, **fields: Any) -> Any:
+        sent.append(set(fields))
+        return update(self, pk, **fields)
+
+    monkeypatch.setattr(HarvestClient, "update_time_entry", told)
     log = both.log()
     both.drain()
     both.account.edit_entry(only(both)["id"], notes="Edited there")
@@ -147,7 +156,7 @@ def test_only_what_was_edited_is_sent(both: Both) -> None:
     )
     assert (after.seconds, after.notes, after.sync_state) == (3600, "Edited there", "synced")
     assert sorted(both.deeds(log)) == ["pushed", "sent", "taken"]
-    assert both.seen("PATCH") == 1
+    assert sent == [{"hours", "task_id"}]
     no_echo(both)
 
 
@@ -240,6 +249,24 @@ def test_another_owner_replaces_the_entry(both: Both) -> None:
     no_echo(both)
 
 
+def test_an_entry_that_was_approved_while_it_was_replaced_stays_the_only_one(both: Both) -> None:
+    """The new one was made, deleting the old one failed, and then Harvest refuses it: the new one goes."""
+    bo = know(both)
+    log = both.log()
+    both.drain()
+    old = only(both)["id"]
+    both.studio.sandbox.fault(FaultKind.CUT, method="DELETE")
+    both.edit(log, owner=bo.user)
+    both.drain()
+    assert len(both.entries()) == 2
+    both.account.approve(old)
+    both.send_all()
+    assert only(both)["id"] == old
+    assert both.state(log)[0] == "held"
+    assert both.reload(log).external_id == str(old)
+    assert all(change.begun is None for change in both.changes(log))
+
+
 def test_start_and_end_times(both: Both) -> None:
     both.account.track_start_and_end()
     both.studio.refresh()
@@ -316,6 +343,21 @@ def test_what_rounds_to_nothing_is_held_until_it_is_more(both: Both) -> None:
     assert both.state(log) == ("synced", "")
     assert only(both)["hours"] == 0.01
     assert len(both.changes(log)) == 1
+
+
+def test_what_was_locked_goes_out_by_itself_once_it_is_not(both: Both) -> None:
+    log = both.log()
+    both.drain()
+    both.account.approve(only(both)["id"])
+    both.edit(log, notes="Too early")
+    both.drain()
+    sync(both.studio)
+    assert (both.state(log)[0], only(both)["notes"]) == ("held", "Sketches")
+    assert both.deeds(log) == ["pushed", "held"]
+    both.account.unlock_entries(only(both)["id"])
+    sync(both.studio)
+    both.send_all()
+    assert (both.state(log), only(both)["notes"]) == (("synced", ""), "Too early")
 
 
 @pytest.mark.parametrize("change", ["approve", "bill", "lock_entries"])
@@ -614,6 +656,96 @@ def test_a_worker_that_wakes_too_late_takes_its_double_back(
     assert len(both.entries()) == 1
     assert both.reload(log).external_id == str(only(both)["id"])
     assert both.state(log) == ("synced", "")
+
+
+def made_late(both: Both, log: TimeLog) -> int:
+    """What a POST makes whose answer was lost, when Harvest comes to it after all."""
+    return both.studio.add_entry(
+        "Website", "Design", log.spent_date, "1.50", log.notes, external_reference=str(log.id)
+    )
+
+
+@pytest.mark.parametrize("deleted", [False, True])
+def test_what_harvest_made_after_all_is_taken_back(both: Both, deleted: bool) -> None:
+    """The POST was still on its way when its entry was looked for, in vain, and made anew; or deleted meanwhile."""
+    log = both.log()
+    both.studio.sandbox.fault(FaultKind.CUT, method="POST")
+    both.drain()
+    if deleted:
+        both.delete(log)
+    both.send_all()
+    made = [one["id"] for one in both.entries()]
+    assert len(made) == (0 if deleted else 1)
+    late = made_late(both, log)
+    run = sync(both.studio)
+    shown = both.studio.shown(run)
+    assert (shown["imported"], shown["total"] - shown["unchanged"], shown["pushed"]) == (0, 0, 0)
+    both.send_all()
+    assert [one["id"] for one in both.entries()] == made
+    assert both.studio.shown(run)["pushed"] == 1
+    after = both.reload(log)
+    assert (after.deleted_at is not None, after.external_id) == (deleted, str(made[0]) if made else None)
+    with both.studio.scope():
+        assert TimeLog.objects.count() == 1
+        assert SyncEvent.objects.get(deed="removed").external_id == str(late)
+        assert not OutboundChange.objects.exclude(begun=None).exists()
+    no_echo(both)
+
+
+def test_what_harvest_made_after_all_waits_for_a_person_where_nothing_goes_out(both: Both) -> None:
+    log = both.log()
+    both.studio.sandbox.fault(FaultKind.CUT, method="POST")
+    both.send_all()
+    both.set(direction="import")
+    both.studio.connection.direction = "import"
+    late = made_late(both, log)
+    sync(both.studio)
+    with both.studio.scope():
+        assert TimeLog.objects.count() == 1
+        assert "Delete it there" in RunEntry.objects.get(external_id=str(late)).detail
+    assert len(both.entries()) == 2
+
+
+@pytest.mark.parametrize("how", ["no answer was lost", "somebody edited it", "long after"])
+def test_what_somebody_copied_in_harvest_is_time_of_its_own(both: Both, how: str) -> None:
+    """Its reference may come along with a copy."""
+    log = both.log()
+    if how != "no answer was lost":
+        both.studio.sandbox.fault(FaultKind.CUT, method="POST")
+    both.send_all()
+    copied = made_late(both, log)
+    if how == "somebody edited it":
+        both.account.edit_entry(copied, notes="Once more", updated_at=timezone.now() + timedelta(minutes=1))
+    if how == "long after":
+        with both.studio.scope():
+            SyncEvent.objects.filter(deed="sought").update(created_at=timezone.now() - timedelta(hours=2))
+    sync(both.studio)
+    both.send_all()
+    assert len(both.entries()) == 2
+    with both.studio.scope():
+        assert TimeLog.objects.filter(deleted_at=None).count() == 2
+
+
+def test_a_run_counts_what_it_found_to_go_out_once_it_has(both: Both) -> None:
+    today = timezone.now().date()
+    gone, edited, pending = (both.log(spent_date=today) for _ in range(3))
+    both.drain()
+    there = [int(both.reload(log).external_id or 0) for log in (gone, edited, pending)]
+    both.set(direction="import")
+    both.edit(gone, notes="Still here")
+    both.edit(edited, notes="Ours")
+    both.set(direction="two_way")
+    both.account.delete_entry(there[0])
+    for pk in there[1:]:
+        both.account.edit_entry(pk, hours="4.00")
+    both.edit(pending, notes="A person's own")  # on its way already, whatever the run finds
+    run = sync(both.studio)
+    assert both.studio.shown(run)["pushed"] == 0
+    both.send_all()
+    shown = both.studio.shown(run)
+    assert (shown["pushed"], "Pushed: 2" in shown["summary"]) == (2, True)
+    assert shown["total"] == shown["updated"] + shown["unchanged"] == 2
+    assert {one["notes"] for one in both.entries()} == {"Still here", "Ours", "A person's own"}
 
 
 def test_harvest_away_keeps_everything_and_says_so(both: Both) -> None:
