@@ -1,7 +1,7 @@
-"""Harvest ID's OAuth 2, by Authlib: the consent page's address, a code for tokens, a refresh token for new ones.
+"""Harvest ID's OAuth 2, by Authlib's Django client: the consent page's address, a code for tokens, new tokens for old.
 
-The session that Authlib's Django client drives, with state kept by `harvest/consents.py` instead of in the browser's
-session alone: it is bound to a workspace too, and good once, whatever number of requests return at the same time.
+State is kept by `harvest/consents.py` instead of by Authlib in the browser's session alone: it is bound to a workspace
+too, and good once, whatever number of requests return at the same time.
 
 Source: Harvest API v2, "Authentication". Whether a refresh ends the old refresh token is not documented, so whatever
 comes back is kept before it is used.
@@ -11,11 +11,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 import requests
-from authlib.integrations.base_client import OAuthError
-from authlib.integrations.requests_client import OAuth2Session
+from authlib.integrations.django_client import DjangoOAuth2App, OAuth, OAuthError
 from django.conf import settings
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
@@ -67,21 +65,13 @@ def is_available() -> bool:
 
 def authorize_url(*, redirect_uri: str, state: str) -> str:
     """Where to send a browser for consent."""
-    with _session(redirect_uri=redirect_uri) as session:
-        url, _ = session.create_authorization_url(
-            f"{settings.HARVEST_ID_URL}/oauth2/authorize", state=state, response_type="code"
-        )
-    return str(url)
+    return str(_harvest_id().create_authorization_url(redirect_uri, state=state)["url"])
 
 
 @sensitive_variables()
 def exchange(*, code: str, redirect_uri: str) -> Tokens:
     """Tokens for a code from the consent page. Raises as `refresh` does; HarvestAuthError: used, expired, not ours."""
-    with _session(redirect_uri=redirect_uri) as session:
-        return _asked(
-            lambda: session.fetch_token(grant_type="authorization_code", code=code, **_how()),
-            refresh_token="",
-        )
+    return _asked("authorization_code", redirect_uri=redirect_uri, code=code)
 
 
 @sensitive_variables()
@@ -91,34 +81,30 @@ def refresh(refresh_token: str) -> Tokens:
     Raises HarvestAuthError (`invalid_grant`: only consent helps), OAuthMisconfigured, HarvestUnavailable,
     HarvestContractError.
     """
-    with _session() as session:
-        return _asked(
-            lambda: session.refresh_token(refresh_token=refresh_token, **_how()), refresh_token=refresh_token
-        )
+    return _asked("refresh_token", refresh_token=refresh_token)
 
 
-def _session(**more: Any) -> OAuth2Session:
-    session = OAuth2Session(
+def _harvest_id() -> DjangoOAuth2App:
+    """The client, made anew each time: the settings say where Harvest ID is and who this installation is there."""
+    return OAuth().register(
+        "harvest",
         client_id=settings.HARVEST_CLIENT_ID,
         client_secret=settings.HARVEST_CLIENT_SECRET,
-        token_endpoint=f"{settings.HARVEST_ID_URL}/api/v2/oauth2/token",
-        token_endpoint_auth_method="client_secret_post",  # noqa: S106 - the name of a method
-        **more,
+        authorize_url=f"{settings.HARVEST_ID_URL}/oauth2/authorize",
+        access_token_url=f"{settings.HARVEST_ID_URL}/api/v2/oauth2/token",
+        client_kwargs={"token_endpoint_auth_method": "client_secret_post"},
+        user_agent=settings.HARVEST_USER_AGENT,
     )
-    session.headers["User-Agent"] = settings.HARVEST_USER_AGENT
-    return session
-
-
-def _how() -> dict[str, Any]:
-    # Nobody but Harvest ID is given the secret: a redirect is not followed.
-    return {"timeout": TIMEOUT, "allow_redirects": False}
 
 
 @sensitive_variables()
-def _asked(ask: Any, *, refresh_token: str) -> Tokens:
+def _asked(grant: str, **given: str) -> Tokens:
     asked_at = timezone.now()  # before asking, so that the token is never thought to live longer than it does
     try:
-        answer = ask()
+        # Nobody but Harvest ID is given the secret: a redirect is not followed.
+        answer = _harvest_id().fetch_access_token(
+            grant_type=grant, timeout=TIMEOUT, allow_redirects=False, **given
+        )
     except OAuthError as error:
         if error.error in ("invalid_client", "unauthorized_client"):
             raise OAuthMisconfigured(
@@ -142,7 +128,10 @@ def _asked(ask: Any, *, refresh_token: str) -> Tokens:
     access, new = answer.get("access_token"), answer.get("refresh_token")
     if not _is_token(access) or not (new is None or _is_token(new)):
         raise HarvestContractError("Harvest ID's answer holds no token.")
-    return Tokens(access, new or refresh_token, asked_at, _lifetime(answer.get("expires_in")))
+    # Harvest may send no new refresh token: then the one that was given stays.
+    return Tokens(
+        access, new or given.get("refresh_token", ""), asked_at, _lifetime(answer.get("expires_in"))
+    )
 
 
 def _is_token(value: object) -> bool:

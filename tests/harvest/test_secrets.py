@@ -178,7 +178,7 @@ def test_no_token_is_anywhere(
         monkeypatch.setattr(logging.getLogger(name), "level", logging.DEBUG)
     sent: list[str] = []
     for task in (run_import, renew_token, sweep_tokens):
-        monkeypatch.setattr(task, "delay", lambda *args, **kwargs: sent.append(repr((args, kwargs))))
+        monkeypatch.setattr(task, "apply_async", lambda *args, **kwargs: sent.append(repr((args, kwargs))))
     secrets = set(remembered(studio))
     renewed_token(studio.connection, instead_of=studio.connection.access_token)
     secrets |= set(remembered(studio))
@@ -302,10 +302,10 @@ def test_no_error_report_holds_a_token(oauth_studio: Studio, settings: Any, debu
 @responses.activate
 def test_what_the_oauth_client_is_made_of_shows_nothing(settings: Any) -> None:
     settings.HARVEST_CLIENT_ID, settings.HARVEST_CLIENT_SECRET = "id", "9f-client-secret"
-    session = oauth._session()
+    app = oauth._harvest_id()
     responses.post(f"{settings.HARVEST_ID_URL}/api/v2/oauth2/token", json={"access_token": "77.at.a"})
     tokens = oauth.refresh("77.rt.b")
-    for thing in (session, tokens, [tokens], {"tokens": tokens}):
+    for thing in (app, tokens, [tokens], {"tokens": tokens}):
         for secret in ("9f-client-secret", "77.at.a", "77.rt.b"):
             assert secret not in repr(thing)
             assert secret not in str(thing)
