@@ -12,13 +12,13 @@ import hashlib
 import secrets
 from collections.abc import MutableMapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 from django.conf import settings
 from django.core import signing
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
 from django.utils import timezone
 from django.views.decorators.debug import sensitive_variables
 
@@ -221,9 +221,11 @@ def _forget(rows: QuerySet[Consent]) -> None:
     """Drop what is long over, and the tokens of what nobody chose an account for in time. Inside the scope."""
     now = timezone.now()
     rows.filter(created_at__lt=now - KEPT).delete()
-    rows.filter(received_at__lt=now - GOOD_FOR).exclude(access_token="").update(
-        access_token="", refresh_token=""
-    )
+    rows.filter(_not_chosen(now)).update(access_token="", refresh_token="")
+
+
+def _not_chosen(now: datetime) -> Q:
+    return Q(received_at__lt=now - GOOD_FOR) & ~Q(access_token="")
 
 
 def forget_old_consents() -> None:
@@ -231,7 +233,7 @@ def forget_old_consents() -> None:
     now = timezone.now()
     with span(SPAN_SWEEP, "consents"):
         old = list(
-            Consent.objects.filter(created_at__lt=now - KEPT)
+            Consent.objects.filter(Q(created_at__lt=now - KEPT) | _not_chosen(now))
             .order_by("created_at")
             .values_list("workspace_id", flat=True)[:500]
         )

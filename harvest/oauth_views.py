@@ -117,12 +117,14 @@ def choose_account(request: WorkspaceRequest, id: UUID) -> HttpResponse:
                 request, Refused("This took longer than ten minutes, or was finished already. Start again.")
             )
         known = Connection.objects.filter(workspace=workspace).exclude(account_id="").first()
+        ids = [one.id for one in choice.accounts]
+        before = known.account_id if known is not None and known.account_id in ids else ""
         context: dict[str, Any] = {
             "accounts": choice.accounts,
-            "chosen": chosen or (choice.accounts[0].id if len(choice.accounts) == 1 else ""),
+            "chosen": chosen or before or (ids[0] if len(ids) == 1 else ""),
             "known": known,
             "said": said,
-            "mismatch": mismatch or (known is not None and len(choice.accounts) == 1),
+            "mismatch": mismatch or (known is not None and not before and len(ids) == 1),
         }
         return render(request, "harvest/choose_account.html", context, status=status)
 
@@ -137,7 +139,5 @@ def _connected(request: WorkspaceRequest, connection: Connection) -> HttpRespons
 
 
 def _trouble(request: WorkspaceRequest, error: ServiceError) -> HttpResponse:
-    response = render(
-        request, "harvest/consent_refused.html", {"detail": words_of(error)}, status=error.status
-    )
-    return leads_to_harvest(response)
+    context = {"detail": words_of(error), "by_consent": is_available()}
+    return leads_to_harvest(render(request, "harvest/consent_refused.html", context, status=error.status))

@@ -140,7 +140,7 @@ def shown_connection(workspace: Workspace) -> dict[str, Any]:
         "older": {"count": older.count, "hours": str(older.hours)} if older else None,
         "waiting": waiting_in(connection) if there else None,
         "limit": shown_limit(connection) if there else None,
-        "complete_up_to": connection.watermark_at,
+        "complete_up_to": connection.watermark_at if there else None,
     }
 
 

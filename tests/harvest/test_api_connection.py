@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from django.db import connection as database
 from django.test import Client
+from django.utils import timezone
 
 from accounts.models import Membership, Plan, Role
 from accounts.services import save_workspace
@@ -186,9 +187,12 @@ def test_bad_bodies_of_connect_are_400(sandbox: Sandbox, admin: Membership, body
 def test_disconnect_forgets_and_cannot_be_done_twice(studio: Studio) -> None:
     api = Api(studio.admin)
     studio.map("clients", {"Acme": studio.clients["Acme"]})
+    with studio.scope():
+        Connection.objects.update(watermark_at=timezone.now())
     answer = api.delete(CONNECTION)
     assert (answer.status_code, answer.content) == (204, b"")
-    assert api.get(CONNECTION).json()["status"] == "not_connected"
+    gone = api.get(CONNECTION).json()
+    assert (gone["status"], gone["complete_up_to"]) == ("not_connected", None)
     assert api.get("integrations/harvest/mappings/clients/").json()["results"] == []
     again = api.delete(CONNECTION)
     assert (again.status_code, again.json()["type"]) == (409, "not-connected")

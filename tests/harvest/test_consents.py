@@ -252,9 +252,13 @@ def test_a_choice_that_nobody_makes_is_forgotten(
 ) -> None:
     place = browser.get(allowed(sandbox, begun(browser), account_ids=[880123, other]))["Location"]
     assert consents(admin)[0].access_token
+    forget_old_consents()
+    assert consents(admin)[0].access_token
     with time_machine.travel(timezone.now() + timedelta(minutes=11), tick=True):
         refused(browser.get(place), "longer than ten minutes")
         refused(browser.post(place, {"account": str(other)}), "longer than ten minutes")
+        forget_old_consents()
+    assert (consents(admin)[0].access_token, consents(admin)[0].refresh_token) == ("", "")
     with time_machine.travel(timezone.now() + timedelta(minutes=61), tick=True):
         forget_old_consents()
     assert consents(admin) == []
@@ -271,7 +275,7 @@ def test_another_account_is_refused_until_one_asks_to_start_afresh(
     place = browser.get(allowed(sandbox, begun(browser), account_ids=[other]))["Location"]
     assert place.startswith(f"{PAGE}choose/")
     page = browser.get(place).content.decode()
-    assert "Time from another Harvest account (Northlight) is here" in page
+    assert "What is here is from another Harvest account (Northlight)" in page
     answer = browser.post(place, {"account": str(other)})
     assert answer.status_code == 422
     assert "Time from another Harvest account" in answer.content.decode()
@@ -284,10 +288,30 @@ def test_another_account_is_refused_until_one_asks_to_start_afresh(
     assert (row.account_id, row.auth) == (str(other), "oauth")
 
 
+def test_of_several_accounts_the_one_that_was_connected_is_marked(
+    studio: Studio, sandbox: Sandbox, other: int
+) -> None:
+    studio.map("projects", {"Website": studio.projects["Website"]})
+    browser = browser_of(studio.admin)
+    place = browser.get(allowed(sandbox, begun(browser), account_ids=[other, 880123]))["Location"]
+    page = browser.get(place).content.decode()
+    assert 'value="880123" required checked' in page
+    assert "Connected before" in page
+    assert page.count(" checked") == 1
+    # Nothing came in yet, but its mappings would be lost.
+    answer = browser.post(place, {"account": str(other)})
+    assert answer.status_code == 422
+    assert "Mappings from another Harvest account (Northlight) are here." in answer.content.decode()
+    assert browser.post(place, {"account": "880123"})["Location"] == PAGE
+    assert "Projects <small>1 of 3 mapped" in browser.get(PAGE).content.decode()
+
+
 def test_without_a_client_id_only_tokens_connect(browser: Client, admin: Membership, settings: Any) -> None:
     settings.HARVEST_CLIENT_ID = ""
     assert AUTHORIZE not in browser.get(PAGE).content.decode()
+    assert AUTHORIZE not in browser.get(CALLBACK).content.decode()
     browser.post(AUTHORIZE)
+    assert "Connect with a personal access token" in browser.get(PAGE).content.decode()
     answer = Client().post(f"{API}authorize/", headers={"Authorization": f"Bearer {make_key(admin)}"})
     assert (answer.status_code, answer.json()["type"]) == (409, "oauth-not-available")
     assert consents(admin) == []

@@ -123,6 +123,22 @@ def test_another_account_is_connected_only_when_that_is_meant(studio: Studio) ->
     assert "Projects 0 of 3 mapped" in text_of(browser.get(PAGE))
 
 
+def test_a_connection_changes_hands_without_losing_its_mappings(studio: Studio) -> None:
+    studio.map("projects", {"Website": studio.projects["Website"]})
+    studio.sandbox.add_person("Bea", "New", "bea@northlight.example", "administrator", token="880.pt.of-bea")
+    browser = browse(studio.admin)
+    page = browser.get(PAGE).content.decode()
+    assert "Connect by another person or token" in page
+    assert page.count('class="button primary"') == 2  # saving mappings, importing: not this
+    wrong = browser.post(f"{PAGE}connect/", WRONG)
+    assert wrong.status_code == 422
+    assert b'<details class="more" open>' in wrong.content
+    browser.post(f"{PAGE}connect/", {**PAIR, "access_token": "880.pt.of-bea"})
+    said = text_of(browser.get(PAGE))
+    assert "Personal access token of Bea New" in said
+    assert "Projects 1 of 3 mapped" in said
+
+
 # --- What is said of it ----------------------------------------------------------------------------------------------
 def test_reconnect_needed_says_what_to_do_and_keeps_the_mappings(studio: Studio) -> None:
     studio.map("projects", {"Website": studio.projects["Website"]})
