@@ -14,6 +14,7 @@ from decimal import Decimal
 from typing import Any, NamedTuple
 from uuid import UUID
 
+from django.db import connection as database
 from django.db import transaction
 from django.db.models import Q
 
@@ -275,7 +276,8 @@ def _check(workspace: Workspace, kind: Kind, changes: Sequence[Change]) -> None:
 def _reattribute(connection: Connection, owners: Mapping[str, UUID]) -> None:
     """Give the unsettled imported time of these Harvest users, and their waiting proposals, to the members now set.
 
-    No edit by a person: `updated_at` stays, so that undoing the run still takes such a log back.
+    No edit by a person: `updated_at` stays, so that undoing the run still takes such a log back, and the log goes on
+    following its entry.
     """
     for remote_user_id, owner in owners.items():
         links = SyncLink.objects.filter(
@@ -293,6 +295,14 @@ def _reattribute(connection: Connection, owners: Mapping[str, UUID]) -> None:
         moved = list(logs.values_list("id", flat=True))
         if moved:
             TimeLog.objects.filter(workspace_id=connection.workspace_id, id__in=moved).update(owner_id=owner)
+            # Both sides agree on the new owner: an old one in the base would make it an edit, which Harvest's next
+            # change of the person would have to contest.
+            with database.cursor() as cursor:
+                cursor.execute(
+                    "UPDATE integrations_synclink SET base = jsonb_set(base, '{owner,0}', to_jsonb(%s::text))"
+                    " WHERE workspace_id = %s AND time_log_id = ANY(%s) AND jsonb_typeof(base->'owner') = 'array'",
+                    [str(owner), connection.workspace_id, moved],
+                )
             time_log_changed.send(
                 sender=TimeLog,
                 workspace_id=connection.workspace_id,

@@ -234,6 +234,32 @@ def test_setting_a_person_by_hand_reattributes_unsettled_time(mapped: Studio) ->
         assert undone.undone == 3  # being re-attributed is no edit
 
 
+def test_reattributed_time_goes_on_following_its_entry(mapped: Studio) -> None:
+    account, workspace = mapped.sandbox.account, mapped.admin.workspace
+    cy, bo = (account.add_user(name, "Chen", f"{name.lower()}@elsewhere.example") for name in ("Cy", "Bo"))
+    mapped.harvest |= {"Cy": cy, "Bo": bo}
+    with mapped.scope():
+        dee, eve = (
+            add_member(workspace=workspace, email=f"{name}@northlight.example", name=name, actor=None).user
+            for name in ("dee", "eve")
+        )
+    mapped.refresh()
+    entry = mapped.add_entry("Website", "Design", "2026-06-02", "1.00", user=cy)
+    run = mapped.import_window()
+    mapped.map("people", {"Cy": dee, "Bo": eve})
+    account.edit_entry(entry, notes="More of it")
+    mapped.import_window()
+    with mapped.scope():
+        log = TimeLog.objects.get()
+        assert (log.owner_id, log.notes) == (dee.id, "More of it")
+    account.edit_entry(entry, user=bo)
+    mapped.import_window()
+    with mapped.scope():
+        assert TimeLog.objects.get().owner_id == eve.id
+        # Nobody has edited it here: all of it was Harvest's doing, or the mapping's.
+        assert undo_run(workspace=workspace, by=mapped.admin.user, run=run).undone == 1
+
+
 def test_create_and_map_makes_what_is_missing_once(studio: Studio) -> None:
     account = studio.sandbox.account
     studio.harvest["New"] = new = account.add_client("New client")
