@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
@@ -250,20 +251,34 @@ def test_a_401_in_the_middle_of_a_run_renews_once_and_goes_on(
     spent = spy_on_refreshes(shared.sandbox)
     token = stored(shared).access_token
     lists = 0
+    kept: list[tuple[bool, bool]] = []
     known = shared.sandbox.identity.token
+
+    def is_kept(value: str) -> tuple[bool, bool]:
+        try:
+            row = stored(shared)
+        finally:
+            database.close()
+        return row.access_token == value, row.refresh_token in shared.sandbox.identity.refresh_tokens
 
     def expiring(value: str) -> Any:
         nonlocal lists
         lists += 1
+        if value != token:  # what is used is kept by then, and so is what renews it
+            kept.append(elsewhere.submit(is_kept, value).result())
         if lists == 3:  # after the first page
             shared.sandbox.identity.tokens.pop(token)
         return known(value)
 
     shared.sandbox.identity.token = expiring  # type: ignore[method-assign]
-    run = shared.import_window()
+    with ThreadPoolExecutor(
+        1
+    ) as elsewhere:  # the sandbox answers in an event loop, where no database is asked
+        run = shared.import_window()
     assert (run.state, run.error) == (RunState.SUCCEEDED, "")
     assert shared.shown(run)["imported"] == 250
     assert len(spent) == 1
+    assert set(kept) == {(True, True)}
     assert stored(shared).access_token != token
     assert stored(shared).connected
 
