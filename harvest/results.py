@@ -121,11 +121,11 @@ class Result:
         return self.counts.of(Outcome.PROPOSED)
 
     @property
-    def undoable(self) -> bool:
-    @property
     def pushed(self) -> int:
         return self.counts.of(Outcome.PUSHED)
 
+    @property
+    def undoable(self) -> bool:
         return (
             not self.run.live
             and not self.run.dry_run
@@ -210,16 +210,16 @@ class Result:
             return "Waiting to start" if self.run.state == RunState.QUEUED else "Running"
         if self.run.state == RunState.FAILED and not self.counts.done:
             return self.run.error
+        pushed = [f"{self.pushed:,} pushed"] if self.pushed else []
         if self.run.kind != RunKind.IMPORT and not self.total:
             return " · ".join([self.headline, *pushed])
-        pushed = [f"{self.pushed:,} pushed"] if self.pushed else []
         parts = [f"{self.imported:,} {'would come in' if self.run.dry_run else 'imported'}"]
         if self.proposed:
             parts.append(f"{self.proposed:,} to Inbound")
         parts += [f"{one.count:,} {one.label.lower()}" for one in self.others]
+        parts += pushed
         if skipped := sum(one.count for one in self.skipped):
             parts.append(f"{skipped:,} skipped")
-        parts += pushed
         if self.run.undone_at:
             parts.append("taken back by undo")
         return f"{' · '.join(parts)}, of {self.total:,}"

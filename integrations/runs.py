@@ -184,6 +184,8 @@ class Counts:
         ]
 
 
+STATED = (Deed.HELD, Deed.CONFLICT)
+SENT = (Deed.PUSHED, Deed.SENT, Deed.REPLACED, Deed.REMOVED)
 READ_OUTCOMES = (
     Outcome.IMPORTED,
     Outcome.UPDATED,
@@ -201,8 +203,6 @@ def counts_of(runs: Iterable[SyncRun]) -> dict[UUID, Counts]:
     outcomes: dict[UUID, dict[str, int]] = {one: {} for one in ids}
     reasons: dict[UUID, dict[str, int]] = {one: {} for one in ids}
     grouped = (
-STATED = (Deed.HELD, Deed.CONFLICT)
-SENT = (Deed.PUSHED, Deed.SENT, Deed.REPLACED, Deed.REMOVED)
         RunEntry.objects.filter(run_id__in=ids)
         .values("run_id", "outcome", "reason")
         .order_by()
