@@ -172,8 +172,8 @@ def save_connection(
 ) -> Connection:
     """Keep checked credentials as the workspace's connection, inside its scope.
 
-    The same account again keeps mappings and history. Another account than the one whose entries are here raises
-    AccountMismatch, unless `replace`: then mappings start afresh; the time that came from the former account stays.
+    The same account again keeps mappings and history. Another account than the one whose entries or mappings are here
+    raises AccountMismatch, unless `replace`: then mappings start afresh; the time that came from the former stays.
     """
     check_plan(workspace)
     with transaction.atomic():
@@ -183,9 +183,11 @@ def save_connection(
             account_id=credentials.account_id
         )
         same = connection.account_id in ("", credentials.account_id)
-        if not same and not replace and others.exists():
+        here = "Time" if others.exists() else "Mappings" if is_mapped(workspace) else ""
+        if not same and not replace and here:
             raise AccountMismatch(
-                f"Time from another Harvest account ({connection.account_name or connection.account_id}) is here. "
+                f"{here} from another Harvest account ({connection.account_name or connection.account_id}) "
+                f"{'is' if here == 'Time' else 'are'} here. "
                 f"Connect that account again, or choose to start afresh with {credentials.account_name}: "
                 "mappings are cleared then, and the time already here stays.",
                 account_id=connection.account_id,
@@ -229,7 +231,8 @@ def save_connection(
 def disconnect(*, workspace: Workspace, by: User) -> Connection:
     """Forget the tokens and the mappings, inside the workspace's scope. Time logs and their Harvest ids stay.
 
-    Harvest documents no way to revoke a token, so none is attempted: pages say where a person withdraws it. Raises
+    Harvest documents no way to revoke a token, so none is attempted: pages say where a person withdraws it. Up to when
+    its changes have been read is kept: should the same account come back, the first sync goes on from there. Raises
     NotConnected. A run that is under way is ended; its worker notices at its next page and writes nothing more.
     """
     live_connection(workspace)
@@ -239,7 +242,7 @@ def disconnect(*, workspace: Workspace, by: User) -> Connection:
         clear_mappings(workspace)
         connection.status, connection.status_detail = ConnectionStatus.NOT_CONNECTED, ""
         keep_tokens(connection, None)
-        connection.connected_at = connection.watermark_at = None
+        connection.connected_at = None
         connection.auto_sync = False
         outgoing.cancel_all(connection, detail=outgoing.NOT_SENT)
         connection.direction = Direction.IMPORT
@@ -256,9 +259,17 @@ def disconnect(*, workspace: Workspace, by: User) -> Connection:
     return connection
 
 
+MAPPINGS = (ClientMapping, ProjectMapping, TaskMapping, PersonMapping)
+
+
+def is_mapped(workspace: Workspace) -> bool:
+    """Whether anything of Harvest's is mapped here."""
+    return any(model.objects.filter(workspace=workspace).exists() for model in MAPPINGS)
+
+
 def clear_mappings(workspace: Workspace) -> None:
     """Drop every mapping and the catalogue they were made from."""
-    for model in (ClientMapping, ProjectMapping, TaskMapping, PersonMapping, HarvestItem):
+    for model in (*MAPPINGS, HarvestItem):
         model.objects.filter(workspace=workspace).delete()
 
 
