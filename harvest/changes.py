@@ -132,7 +132,7 @@ def beginning_of(night: date) -> datetime:
     return datetime.combine(night, NIGHT_BEGINS)
 
 
-def tell_of_night(connection: Connection, night: date, *, what: str) -> None:
+def tell_of_night(connection: Connection, night: date, *, what: str, how: str = "failed") -> None:
     """Tell the admins, inside the scope, once a night, that automated sync did not do its part. what: a sentence."""
     workspace = connection.workspace
     since = connection.watermark_at
@@ -141,7 +141,7 @@ def tell_of_night(connection: Connection, night: date, *, what: str) -> None:
         workspace=workspace,
         people=admins_of(workspace),
         incident=f"harvest.night:{night}",
-        title=f"Automated sync of {night}",
+        title=f"Automated sync of {night} {how}",
         text=f"{what}{until_then} What is missing is made up by the next sync that succeeds.",
         remedy=Remedy("See how it stands", reverse("harvest")),
     )

@@ -171,11 +171,11 @@ def start_incoming(*, workspace: Workspace, by: User) -> SyncRun:
     return run
 
 
-def enqueue(workspace_id: UUID, run_id: UUID) -> None:
+def enqueue(workspace_id: UUID, run_id: UUID, *, background: bool = False) -> None:
     """Tell a worker of a run when this transaction commits. A broker that is away is no error: the sweep finds it."""
-    from harvest.tasks import run_import
+    from harvest.tasks import hand_out
 
-    transaction.on_commit(lambda: run_import.delay(str(workspace_id), str(run_id)), robust=True)
+    transaction.on_commit(lambda: hand_out(workspace_id, run_id, background=background), robust=True)
 
 
 # --- Running ---------------------------------------------------------------------------------------------------------
@@ -270,7 +270,7 @@ def _end(run: SyncRun, state: str, error: str = "", *, watermark: datetime | Non
         if state == RunState.SUCCEEDED and watermark is not None:
             same.filter(Q(watermark_at=None) | Q(watermark_at__lt=watermark)).update(watermark_at=watermark)
         # Credentials that died are told of by themselves.
-        if run.kind == RunKind.AUTO and state == RunState.FAILED:
+        if run.kind == RunKind.AUTO and error:
             row = same.filter(status=ConnectionStatus.CONNECTED).select_related("workspace").first()
             if row is not None:
                 tell_of_night(row, night_of(run.created_at), what=f"It failed: {error}")

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from uuid import UUID
@@ -52,6 +52,7 @@ FEWEST_AT_ONCE = 20  # a handful need no spreading
 MOST_WAITING = (
     500  # queued runs; what workers cannot keep up with waits here, in order, instead of in the broker
 )
+BACKGROUND = (RunKind.AUTO, RunKind.CHANGES)
 LOOKED = "harvest.night.looked"  # in the cache: when a sweep last came to its end
 
 
@@ -125,8 +126,15 @@ def start_night(*, workspace_id: UUID, connection_id: UUID, night: date) -> Sync
 
 def _queue(connection: Connection, kind: str, by: User | None = None) -> SyncRun:
     run = start_run(connection=connection, kind=kind, requested_by=by)
-    enqueue(connection.workspace_id, run.id)
+    enqueue(connection.workspace_id, run.id, background=kind in BACKGROUND)
     return run
+
+
+def in_background(run_ids: Iterable[UUID]) -> set[UUID]:
+    """Which of these runs nobody waits for. Spans workspaces."""
+    with span(SPAN_SWEEP, "runs"):
+        runs = SyncRun.objects.filter(id__in=list(run_ids), kind__in=BACKGROUND)
+        return set(runs.values_list("id", flat=True))
 
 
 # --- In between ------------------------------------------------------------------------------------------------------
@@ -237,10 +245,11 @@ def switched_on(connection: Connection, *, now: datetime | None = None) -> None:
 
 # --- What is late ----------------------------------------------------------------------------------------------------
 def _tell_what_is_late(night: date, now: datetime) -> None:
-    """Tell, once a night, of connections that it had not begun for by 03:00 UTC, whoever was away: beat or workers.
+    """Tell, once a night, of connections that it had not begun for by 03:00 UTC, whatever was in the way.
 
-    A connection that came back during the day (connected anew, or on a better plan) is no fault of the night: while
-    sweeps kept coming, only runs that no worker took up are late.
+    The first sweep after that hour tells of those that it finds not started: beat was away, or the workers had too much
+    to do, or a long import was in the way. One that comes back later in the day (connected anew, or on a better plan)
+    is no fault of the night. Runs that were queued in time and that no worker took up are told of by any sweep.
     """
     begun = beginning_of(night)
     deadline = begun + LATE_AFTER
@@ -252,13 +261,15 @@ def _tell_what_is_late(night: date, now: datetime) -> None:
     )
     with span(SPAN_SWEEP, "nights"):
         late = set(waiting.values_list("workspace_id", "connection_id"))
-        if looked is None or looked < begun + SPREAD:
+        if looked is None or looked < deadline:
             missed = not_started(night).filter(connected_at__lt=begun)
             late |= set(missed.values_list("workspace_id", "id"))
     for workspace_id, connection_id in late:
         try:
             with tenant_scope(workspace_id):
                 row = Connection.objects.select_related("workspace").get(pk=connection_id)
-                tell_of_night(row, night, what="It had not started by 03:00 UTC, and is being made up now.")
+                tell_of_night(
+                    row, night, how="is late", what="It had not started by 03:00 UTC, and is being made up."
+                )
         except Exception:
             logger.exception("connection %s: nobody could be told of its night", connection_id)

@@ -7,9 +7,10 @@ from datetime import timedelta
 from uuid import UUID
 
 from celery import shared_task
+from django.conf import settings
 from django.core.cache import cache
 
-# A queued run that no worker picked up for this long was lost on its way: the broker was away, or emptied.
+# A queued run that no worker picked up for this long was perhaps lost on its way: the broker was away, or emptied.
 LOST_AFTER = timedelta(seconds=15)
 
 
@@ -21,13 +22,24 @@ def run_import(workspace_id: str, run_id: str) -> None:
     execute_run(workspace_id=UUID(workspace_id), run_id=UUID(run_id))
 
 
+def hand_out(workspace_id: UUID, run_id: UUID, *, background: bool) -> None:
+    """Tell a worker of a run: what nobody waits for stands in a line of its own."""
+    line = settings.BACKGROUND_QUEUE if background else settings.CELERY_TASK_DEFAULT_QUEUE
+    run_import.apply_async((str(workspace_id), str(run_id)), queue=line)
+
+
 @shared_task(name="harvest.tasks.sweep_runs")
 def sweep_runs() -> None:
-    """Have runs claimed again that a dead worker left, and those whose message got lost."""
+    """Have runs claimed again that a dead worker left, and those whose message got lost, each once in a while."""
+    from harvest.night import in_background
     from integrations.runs import due_runs
 
-    for workspace_id, run_id in due_runs(queued_for=LOST_AFTER):
-        run_import.delay(str(workspace_id), str(run_id))
+    due = due_runs(queued_for=LOST_AFTER)
+    background = in_background(run_id for _, run_id in due) if due else set()
+    for workspace_id, run_id in due:
+        # One that waits its turn in a long line is not told of at each sweep. Redis emptied forgets this with the line.
+        if cache.add(f"harvest.run.told:{run_id}", 1, timeout=LOST_AFTER.seconds):
+            hand_out(workspace_id, run_id, background=run_id in background)
 
 
 @shared_task(name="harvest.tasks.renew_token")

@@ -234,6 +234,22 @@ def test_the_window_reaches_back_to_the_last_success_with_an_overlap(
     assert row_of(nightly).watermark_at == TWO + 3 * day
 
 
+def test_the_same_account_connected_again_goes_on_from_its_last_success(nightly: Studio, clock: Any) -> None:
+    clock.move_to(TWO)
+    sweep_nights()
+    work(nightly)
+    entry = nightly.add_entry("Website", "Design", "2026-06-13", "1.00", updated_at="2026-06-13T09:00:00Z")
+    with nightly.scope():
+        disconnect(workspace=nightly.admin.workspace, by=nightly.admin.user)
+    clock.move_to(TWO + timedelta(days=9))
+    nightly.connection = connect(nightly.admin)
+    nightly.refresh()
+    switched_on(nightly)
+    clock.move_to(TWO + timedelta(days=10))
+    sweep_nights()
+    assert nightly.outcomes(work(nightly)) == {str(entry): ("imported", "")}
+
+
 def test_the_watermark_goes_by_the_earlier_clock(nightly: Studio, clock: Any) -> None:
     clock.move_to(TWO)
     nightly.sandbox.clock = lambda: TWO - timedelta(minutes=3)
@@ -366,7 +382,10 @@ def test_a_missed_night_is_made_up_once_and_told_once(
             sweep_nights()
     assert len(runs(nightly)) == 1
     [notice] = notices(nightly)
-    assert (notice.title, notice.remedy_path) == ("Automated sync of 2026-06-14", "/integrations/harvest/")
+    assert (notice.title, notice.remedy_path) == (
+        "Automated sync of 2026-06-14 is late",
+        "/integrations/harvest/",
+    )
     assert "had not started by 03:00 UTC" in notice.text
     [mail] = mailoutbox
     assert mail.to == [nightly.admin.user.email]
@@ -382,6 +401,23 @@ def test_a_run_that_no_worker_took_up_by_three_is_told(nightly: Studio, clock: A
     sweep_nights()
     sweep_nights()
     assert [one.incident for one in notices(nightly)] == ["harvest.night:2026-06-12"]
+
+
+def test_a_night_that_an_import_keeps_from_starting_by_three_is_told_and_made_up(
+    nightly: Studio, clock: Any
+) -> None:
+    clock.move_to(TWO)
+    busy = nightly.start("2026-06-01", "2026-06-11")
+    for minutes in range(0, 60, 5):
+        clock.move_to(TWO + timedelta(minutes=minutes))
+        assert sweep_nights() == 0
+    assert notices(nightly) == []
+    for seconds in (0, 10):
+        clock.move_to(TWO + timedelta(hours=1, seconds=seconds))
+        sweep_nights()
+    assert [one.incident for one in notices(nightly)] == ["harvest.night:2026-06-12"]
+    execute_run(workspace_id=nightly.workspace_id, run_id=busy.id)
+    assert sweep_nights() == 1
 
 
 def test_two_beats_at_once_start_one_run(transactional_db: None, clock: Any, sandbox: Sandbox) -> None:
@@ -443,6 +479,23 @@ def test_harvest_being_away_is_tried_again_without_holding_a_worker_then_told_on
     assert {one.user for one in notices(nightly)} == {nightly.admin.user, second.user}
     assert {one.incident for one in notices(nightly)} == {"harvest.night:2026-06-12"}
     assert {mail.to[0] for mail in mailoutbox} == {nightly.admin.user.email, second.user.email}
+
+
+def test_a_night_that_broke_off_is_told_too(
+    transactional_db: None, clock: Any, sandbox: Sandbox, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importing, "AGAIN_AFTER", [])
+    settings.HARVEST_PAGE_SIZE = 2
+    studio = switched_on(build_studio(sandbox))
+    for _ in range(5):
+        studio.add_entry("Website", "Design", "2026-06-11", "1.00")
+    sandbox.fault("503", path="time_entries", after=1, times=None)
+    clock.move_to(TWO)
+    sweep_nights()
+    assert work(studio).state == RunState.PARTIAL
+    assert row_of(studio).watermark_at is None
+    [notice] = notices(studio)
+    assert notice.text.startswith("It failed: Harvest answered 503")
 
 
 def test_harvest_coming_back_within_the_night_is_no_incident(nightly: Studio, clock: Any) -> None:

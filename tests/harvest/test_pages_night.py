@@ -108,7 +108,7 @@ def test_a_night_that_failed_is_seen(studio: Studio, monkeypatch: pytest.MonkeyP
     client = browse(studio.admin)
     assert "Result Failed Harvest answered 503: try again later." in text_of(client.get(PAGE))
     home = text_of(client.get("/"))
-    assert "Automated sync of" in home
+    assert " failed It failed: Harvest answered 503: try again later." in home
     assert "Everything up to 2026-06-01 02:00 UTC is in." in home
     assert "See how it stands" in home
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from typing import Any
 
 import pytest
+import redis
+from django.core.management import call_command
 from django.db import connections
+from django.utils import timezone
 
 from harvest.sandbox.state import ADMIN_TOKEN
+from harvest.tasks import sweep_runs
+from integrations.models import Connection, SyncRun
 from tests.factories import make_activity_type, make_client, make_key, make_project, make_workspace
 from tests.harvest.conftest import Studio
 from tests.rest.client import Api
@@ -237,6 +243,28 @@ def test_of_many_starts_at_once_exactly_one_is_accepted(studio: Studio, workers:
     assert workers.wait_for(lambda: finished(api, run_id))["imported"] == 1
 
 
+def test_a_night_stands_in_a_line_of_its_own(studio: Studio, workers: Workers, settings: Any) -> None:
+    def waiting() -> dict[str, int]:
+        lines = (settings.CELERY_TASK_DEFAULT_QUEUE, settings.BACKGROUND_QUEUE)
+        with redis.Redis.from_url(workers.broker.url) as client:
+            return dict(zip(("people's", "background"), map(client.llen, lines), strict=True))
+
+    with studio.scope():
+        Connection.objects.update(auto_sync=True)
+    call_command("harvest_nightly")
+    assert waiting() == {"people's": 0, "background": 1}
+    with studio.scope():
+        SyncRun.objects.update(created_at=timezone.now() - timedelta(minutes=1))
+    # Perhaps it got lost; that it is long in coming is no reason to say it again and again.
+    sweep_runs()
+    sweep_runs()
+    assert waiting() == {"people's": 0, "background": 2}
+    with studio.scope():
+        SyncRun.objects.all().delete()
+    Api(mapped(studio).admin).post(f"{HARVEST}imports/", WINDOW)
+    assert waiting() == {"people's": 1, "background": 2}
+
+
 @pytest.mark.slow
 def test_a_killed_worker_loses_and_doubles_nothing(studio: Studio, workers: Workers, settings: Any) -> None:
     settings.HARVEST_RUN_LEASE_SECONDS = 2
@@ -274,9 +302,22 @@ def test_an_emptied_redis_loses_no_run(studio: Studio, workers: Workers) -> None
     run_id = api.post(f"{HARVEST}imports/", WINDOW).json()["id"]
     assert run_id in workers.messages()
     workers.flush()
-    workers.start()
+    workers.start(HARVEST_PAGE_SIZE="10")
     run = workers.wait_for(lambda: finished(api, run_id), sweeping=True)
     assert (run["state"], run["imported"]) == ("succeeded", 1)
+
+    # In the middle of a run: emptied, then gone and back.
+    for number in range(40):
+        studio.add_entry("Website", "Design", f"2026-06-{number % 12 + 1:02d}", "0.50", f"No. {number}")
+    studio.sandbox.fault("slow", path="/time_entries", times=None, seconds=0.4)
+    second = api.post(f"{HARVEST}imports/", WINDOW).json()["id"]
+    workers.wait_for(lambda: api.get(f"{HARVEST}runs/{second}/").json()["done"], sweeping=True)
+    workers.flush()
+    workers.broker.kill()
+    workers.broker.start()
+    run = workers.wait_for(lambda: finished(api, second), sweeping=True)
+    assert (run["state"], run["total"], run["imported"]) == ("succeeded", 41, 40)
+    assert api.get("time-logs/summary/").json()["hours"] == "21.00"
 
 
 @pytest.mark.slow
