@@ -120,9 +120,7 @@ CELERY_TASK_DEFAULT_QUEUE = env.str("CELERY_QUEUE", "timebridge")
 # Nights, and readings in between, wait in a line of their own. Workers take from both in turn: what a person waits for,
 # and the sweeps, do not stand behind hundreds of those.
 BACKGROUND_QUEUE = f"{CELERY_TASK_DEFAULT_QUEUE}-background"
-CELERY_TASK_QUEUES = [
-    Queue(name, routing_key=name) for name in (CELERY_TASK_DEFAULT_QUEUE, BACKGROUND_QUEUE)
-]
+CELERY_TASK_QUEUES = [Queue(name, routing_key=name) for name in (CELERY_TASK_DEFAULT_QUEUE, BACKGROUND_QUEUE)]
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 CELERY_BROKER_TRANSPORT_OPTIONS = {"visibility_timeout": 600}
