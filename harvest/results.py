@@ -35,6 +35,8 @@ MEANS = {
     "imported. Unlink what is other time.",
     Outcome.DELETED: "They were deleted in Harvest, so they are deleted here. Deleted time can be restored.",
 }
+# What a preview plans to do, and *Import exactly this* does.
+APPLIED = (Outcome.IMPORTED, Outcome.PROPOSED, Outcome.UPDATED, Outcome.LINKED, Outcome.DELETED)
 # What a guard found that stopped a sync from deleting, and what it asks; those that can be answered with "go on".
 QUESTIONS = {
     "many_gone": "Unusually many linked entries are gone from Harvest at once, so nothing was deleted here. Were they "
@@ -138,7 +140,7 @@ class Result:
         return (
             self.run.dry_run
             and self.run.state in (RunState.SUCCEEDED, RunState.PARTIAL)
-            and bool(self.imported or self.proposed)
+            and any(self.counts.of(outcome) for outcome in APPLIED)
         )
 
     @property

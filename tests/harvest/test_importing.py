@@ -158,15 +158,17 @@ def test_bad_entries_are_reported_and_stop_nobody(studio: Studio) -> None:
     user = studio.add_entry("Website", "Design", "2026-06-03", "1.00")
     account.override(user, user=None)
     long = studio.add_entry("Website", "Design", "2026-06-03", "1.00")
-    account.override(long, hours=123456, surprise={"deep": [1]})
+    account.override(long, hours=123456)
+    odd = studio.add_entry("Website", "Design", "2026-06-03", "1.00")
+    account.override(odd, surprise={"deep": [1]}, notes=None, external_reference=None, is_billed=None)
     run = studio.import_window()
     outcomes = studio.outcomes(run)
-    assert {str(one): outcomes[str(one)] for one in (good, nul, big)} == {
-        str(one): ("imported", "") for one in (good, nul, big)
+    assert {str(one): outcomes[str(one)] for one in (good, nul, big, odd)} == {
+        str(one): ("imported", "") for one in (good, nul, big, odd)
     }
     assert {outcomes[str(one)] for one in (hours, user, long)} == {("failed", "save_failed")}
     shown = studio.shown(run)
-    assert (shown["state"], shown["failed"], shown["imported"], shown["total"]) == ("partial", 3, 3, 6)
+    assert (shown["state"], shown["failed"], shown["imported"], shown["total"]) == ("partial", 3, 4, 7)
     assert shown["skipped"] == [{"reason": "save_failed", "label": "Save failed", "count": 3}]
     with studio.scope():
         assert len(TimeLog.objects.get(external_id=str(good)).notes) == 200_000

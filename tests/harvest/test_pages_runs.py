@@ -234,7 +234,17 @@ def test_a_preview_shows_amounts_by_client_and_is_applied_exactly(mapped: Studio
     finish(mapped)
     assert "Imported 1 of" in text_of(browser.get(PAGE))
     with mapped.scope():
-        assert TimeLog.objects.count() == 1
+        log = TimeLog.objects.get()
+    # A preview that brings in nothing new, but changes, can be applied too.
+    mapped.sandbox.account.edit_entry(int(log.external_id), notes="In it came")
+    browser.post(RUNS, {**WINDOW, "do": "preview"})
+    preview = finish(mapped)
+    assert "Would be updated 1" in text_of(browser.get(f"{RUNS}{preview.id}/"))
+    assert f"{RUNS}{preview.id}/apply/" in browser.get(PAGE).content.decode()
+    browser.post(f"{RUNS}{preview.id}/apply/", headers=HTMX)
+    finish(mapped)
+    with mapped.scope():
+        assert TimeLog.objects.get().notes == "In it came"
 
 
 def test_undo_asks_takes_back_and_lists_what_stays(mapped: Studio, browser: Client) -> None:
