@@ -143,7 +143,8 @@ def end_live_runs(connection: Connection, *, error: str) -> None:
 def due_runs(*, queued_for: timedelta) -> list[tuple[UUID, UUID]]:
     """(workspace id, run id) of runs that nobody works on: left behind by a dead worker, or never picked up.
 
-    Spans workspaces, reading only; whoever works on one enters its workspace's scope.
+    Those that a person waits for come first, however many nights wait, and of each sort those left behind. Spans
+    workspaces, reading only; whoever works on one enters its workspace's scope.
     """
     now = timezone.now()
     with span(SPAN_SWEEP, "runs"):
@@ -152,7 +153,8 @@ def due_runs(*, queued_for: timedelta) -> list[tuple[UUID, UUID]]:
                 Q(state=RunState.RUNNING, lease_until__lt=now)
                 | Q(state=RunState.QUEUED, created_at__lt=now - queued_for)
             )
-            .order_by("id")
+            .annotate(by_itself=Q(kind__in=(RunKind.AUTO, RunKind.CHANGES)))
+            .order_by("by_itself", "lease_until", "id")
             .values_list("workspace_id", "id")[:500]
         )
 

@@ -22,14 +22,14 @@ from harvest import changes, importing, night
 from harvest.changes import beginning_of, night_of
 from harvest.client import HarvestClient
 from harvest.credentials import disconnect
-from harvest.importing import execute_run
+from harvest.importing import execute_run, start_import
 from harvest.night import Started, start_all, start_night, start_sync, sweep_nights
 from harvest.preferences import save_preferences
 from harvest.reading import Reading
 from harvest.sandbox import Sandbox
 from harvest.sandbox.state import ADMIN_TOKEN
 from integrations.models import Connection, RunState, SyncRun
-from integrations.runs import due_runs
+from integrations.runs import claim_run, due_runs
 from tests.factories import make_member
 from tests.harvest.conftest import Studio, build_studio, connect, make_admin
 from timelogs.models import TimeLog
@@ -418,6 +418,20 @@ def test_a_night_that_an_import_keeps_from_starting_by_three_is_told_and_made_up
     assert [one.incident for one in notices(nightly)] == ["harvest.night:2026-06-12"]
     execute_run(workspace_id=nightly.workspace_id, run_id=busy.id)
     assert sweep_nights() == 1
+
+
+def test_what_a_person_waits_for_comes_before_the_night(nightly: Studio, clock: Any) -> None:
+    clock.move_to(TWO)
+    sweep_nights()
+    other = make_admin(name="Elsewhere")
+    connection = connect(other)
+    with tenant_scope(other.workspace_id):
+        run = start_import(workspace=other.workspace, by=other.user)
+        claim_run(workspace_id=other.workspace_id, run_id=run.id, lease_seconds=-1)
+    assert due_runs(queued_for=timedelta(seconds=-1)) == [
+        (connection.workspace_id, run.id),
+        (nightly.workspace_id, runs(nightly)[0].id),
+    ]
 
 
 def test_two_beats_at_once_start_one_run(transactional_db: None, clock: Any, sandbox: Sandbox) -> None:
