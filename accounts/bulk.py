@@ -9,7 +9,9 @@ every commit: nothing of one transaction is there in the next.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 from zlib import crc32
@@ -39,6 +41,9 @@ NULL = "\x02"
 _ESCAPES = str.maketrans({"\\": r"\\", "\t": r"\t", "\n": r"\n", "\r": r"\r", NULL: r"\2"})
 
 
+_ODD = re.compile(r'[\x00-\x1f"\\]')
+
+
 @lru_cache(maxsize=16_384, typed=True)  # typed: True, 1 and Decimal(1) are equal
 def _rendered(value: Any) -> str:
     """Ids, dates, numbers and flags repeat from row to row."""
@@ -61,6 +66,16 @@ def _line(row: Sequence[Any]) -> str:
     return "\t".join(
         NULL if value is None else field.translate(_ESCAPES) for value, field in zip(row, fields, strict=True)
     )
+
+
+def plain(text: str) -> bool:
+    """Whether a text may stand in COPY's format, and between the quotes of JSON, as it is."""
+    return _ODD.search(text) is None
+
+
+def escaped(text: str) -> str:
+    """A text as COPY's format wants it."""
+    return text.translate(_ESCAPES)
 
 
 def render_rows(rows: Iterable[Sequence[Any]]) -> bytes:
@@ -117,3 +132,53 @@ def copy_rows(
             insert += sql.SQL(" RETURNING {}").format(sql.Identifier(returning))
         cursor.execute(insert)
         return [row[0] for row in cursor.fetchall()] if returning else []
+
+
+@dataclass(frozen=True, slots=True)
+class Staging:
+    """A temporary table that rows are copied into once, and from which several tables then take theirs.
+
+    Made for many rows that share most of what they hold: what is the same in all of them is no column but a parameter
+    of `into`. columns: name -> type, in the order of the lines. All of it is our own text, never a client's.
+    """
+
+    name: str
+    columns: Mapping[str, str]
+
+    def fill(self, content: bytes) -> None:
+        """content: lines in COPY's text format, NULL for null. Replaces what is there. Raises DataError."""
+        names = ", ".join(self.columns)
+        types = ", ".join(f"{name} {kind}" for name, kind in self.columns.items())
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"CREATE TEMPORARY TABLE IF NOT EXISTS {self.name} ({types}) ON COMMIT DELETE ROWS"
+            )
+            cursor.execute(f"DELETE FROM {self.name}")  # noqa: S608 - own names
+            load = sql.SQL(f"COPY {self.name} ({names}) FROM STDIN (NULL {{}})").format(sql.Literal(NULL))
+            with connection.wrap_database_errors, cursor.copy(load) as copy:
+                copy.write(content)
+
+    def into(
+        self,
+        model: type[models.Model],
+        values: Mapping[str, str],
+        parameters: Mapping[str, Any],
+        *,
+        where: str = "true",
+        skip_conflicts: Sequence[str] = (),
+    ) -> int:
+        """Insert into a model's table; returns how many rows went in. Raises IntegrityError, DataError.
+
+        values: column -> SQL expression over the staged columns and `parameters`, as "%(name)s".
+        skip_conflicts: the columns of a unique constraint; rows that it refuses are left out.
+        """
+        columns = ", ".join(values)
+        statement = (
+            f"INSERT INTO {model._meta.db_table} ({columns})"  # noqa: S608 - own names
+            f" SELECT {', '.join(values.values())} FROM {self.name} WHERE {where}"
+        )
+        if skip_conflicts:
+            statement += f" ON CONFLICT ({', '.join(skip_conflicts)}) DO NOTHING"
+        with connection.cursor() as cursor:
+            cursor.execute(statement, parameters)
+            return cursor.rowcount

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from decimal import Decimal
+from operator import attrgetter, itemgetter
 from typing import Any, TypeAlias
 
 from django.db import connection as database
@@ -238,8 +239,14 @@ def keep_web_address(connection: Connection, address: str) -> None:
         Connection.objects.filter(pk=connection.pk).update(web_address=address)
 
 
-# (kind, Harvest id) -> the latest spent date of an entry that carried it.
-Seen: TypeAlias = dict[tuple[str, int], date]
+# kind -> Harvest id -> the latest spent date of an entry that carried it.
+Seen: TypeAlias = dict[str, dict[int, date]]
+_CARRIED = {
+    ItemKind.CLIENT: attrgetter("client_id"),
+    ItemKind.PROJECT: attrgetter("project_id"),
+    ItemKind.TASK: attrgetter("task_id"),
+    ItemKind.PERSON: attrgetter("user_id"),
+}
 
 
 def note_seen(connection: Connection, entries: Iterable[TimeEntryPayload], seen: Seen) -> None:
@@ -249,21 +256,22 @@ def note_seen(connection: Connection, entries: Iterable[TimeEntryPayload], seen:
     was noted before, brought up to date; lists come newest first, so after the first page hardly anything is written.
     """
     latest: dict[tuple[str, int], TimeEntryPayload] = {}
-    for entry in entries:
-        day = entry.spent_date
-        for key in (
-            (ItemKind.CLIENT, entry.client_id),
-            (ItemKind.PROJECT, entry.project_id),
-            (ItemKind.TASK, entry.task_id),
-            (ItemKind.PERSON, entry.user_id),
-        ):
-            known = seen.get(key)
-            if known is None or known < day:
-                seen[key] = day
-                latest[key] = entry
+    carriers = list(entries)
+    for kind, id_of in _CARRIED.items():
+        days = seen.setdefault(kind, {})
+        for entry in carriers:
+            pk = id_of(entry)
+            known = days.get(pk)
+            if known is None or known < entry.spent_date:
+                days[pk] = entry.spent_date
+                latest[kind, pk] = entry
     if not latest:
         return
-    rows = [(_item_on(kind, entry), entry.spent_date) for (kind, _), entry in latest.items()]
+    # In one order: two pages of a run are written at once.
+    rows = [
+        (_item_on(kind, entry), entry.spent_date)
+        for (kind, _), entry in sorted(latest.items(), key=itemgetter(0))
+    ]
     with database.cursor() as cursor:
         cursor.executemany(
             "INSERT INTO harvest_harvestitem (id, workspace_id, kind, harvest_id, name, code, email, parent_id,"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Annotated, Any, TypeAlias
 
 import msgspec
 
@@ -21,8 +21,11 @@ class _Odd(Exception):
     """Not as documented."""
 
 
+_Id: TypeAlias = Annotated[int, msgspec.Meta(gt=0, le=payloads.LARGEST_ID)]
+
+
 class _Named(msgspec.Struct, gc=False):
-    id: int
+    id: _Id
     name: str | None = None
     code: str | None = None
 
@@ -34,7 +37,7 @@ class _Reference(msgspec.Struct, gc=False):
 
 
 class _Entry(msgspec.Struct, gc=False):
-    id: int
+    id: _Id
     spent_date: date
     hours: Decimal
     user: _Named
@@ -80,6 +83,7 @@ class _Identities(msgspec.Struct):
 _pages = msgspec.json.Decoder(_Page, float_hook=Decimal)
 _identities = msgspec.json.Decoder(_Identities)
 _NOBODY = _Reference()
+_NUL = b"\\u0000"  # a NUL has no other form in JSON
 
 
 def parse_entries(body: bytes) -> Any:
@@ -88,6 +92,8 @@ def parse_entries(body: bytes) -> Any:
     `payloads.read_entries` takes either. Raises ValueError for anything that is not JSON.
     """
     try:
+        if _NUL in body:
+            raise _Odd
         page = _pages.decode(body)
         entries = [_payload(entry) for entry in page.time_entries]
     except (msgspec.MsgspecError, _Odd, ValueError, ArithmeticError, RecursionError):
@@ -126,9 +132,6 @@ def parse_ids(body: bytes) -> Any:
 def _payload(entry: _Entry) -> TimeEntryPayload:
     user, client, project, task = entry.user, entry.client, entry.project, entry.task
     reference = entry.external_reference or _NOBODY
-    for number in (entry.id, user.id, client.id, project.id, task.id):
-        if not 0 < number <= payloads.LARGEST_ID:
-            raise _Odd
     hours = entry.hours
     if not (hours.is_finite() and -payloads.MOST < hours < payloads.MOST):
         raise _Odd
@@ -136,38 +139,32 @@ def _payload(entry: _Entry) -> TimeEntryPayload:
         entry.id,
         entry.spent_date,
         hours,
-        _text(entry.notes),
+        entry.notes or "",
         user.id,
-        _text(user.name),
+        user.name or "",
         client.id,
-        _text(client.name),
+        client.name or "",
         project.id,
-        _text(project.name),
-        _text(project.code),
+        project.name or "",
+        project.code or "",
         task.id,
-        _text(task.name),
+        task.name or "",
         entry.billable is True,
         entry.is_running is True,
         entry.is_locked is True,
-        _text(entry.locked_reason),
+        entry.locked_reason or "",
         entry.is_closed is True,
-        _text(entry.approval_status),
+        entry.approval_status or "",
         entry.is_billed is True,
-        _text(entry.started_time),
-        _text(entry.ended_time),
+        entry.started_time or "",
+        entry.ended_time or "",
         _instant(entry.timer_started_at),
-        _text(reference.id),
-        _text(reference.group_id),
-        _text(reference.permalink),
+        reference.id or "",
+        reference.group_id or "",
+        reference.permalink or "",
         _instant(entry.created_at),
         _instant(entry.updated_at),
     )
-
-
-def _text(value: str | None) -> str:
-    if not value:
-        return ""
-    return value.replace("\0", "\ufffd") if "\0" in value else value
 
 
 def _instant(value: datetime | None) -> datetime | None:

@@ -1,9 +1,9 @@
 """Bringing Harvest's time in: a run over a window, a page a transaction.
 
-How it goes: `start_import` queues a run (one a connection) and tells a worker on commit. The worker claims it, reads
-pages in a thread of their own (fetching the next page overlaps writing this one), and for each page, in one
-transaction: proves that it still holds the run, finds which entries are known, asks `intake` what happens to each, and
-writes identities, logs, proposals and run entries in bulk.
+How it goes: `start_import` queues a run (one a connection) and tells a worker on commit. The worker claims it and reads
+pages in a thread of their own; for each page it finds which entries are known and asks `intake` what happens to each;
+then, in one transaction and another thread, it proves that it still holds the run, and writes identities, logs,
+proposals and run entries in bulk. So fetching, deciding and writing overlap.
 
 What happens when it stops half-way: a page is in whole or not at all. The lease runs out, the sweep has the run claimed
 again, and it walks the same window: entries that the run already tells of are left alone, and identities are unique in
@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import logging
 import sys
+import time
+from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import date, datetime, timedelta
@@ -49,7 +51,16 @@ from harvest.writing import (
     write_prepared,
 )
 from integrations.models import Connection, ConnectionStatus, Outcome, RunEntry, RunKind, RunState, SyncRun
-from integrations.runs import MOST_ATTEMPTS, LeaseLost, claim_run, finish_run, prolong, release_run, start_run
+from integrations.runs import (
+    MOST_ATTEMPTS,
+    LeaseLost,
+    claim_run,
+    finish_run,
+    prolong,
+    prove_held,
+    release_run,
+    start_run,
+)
 
 logger = logging.getLogger("harvest.importing")
 
@@ -290,20 +301,23 @@ def forget_empty(run: SyncRun) -> None:
 
 
 class Writer:
-    """Writes a run's prepared pages, in order, each in a transaction that first proves the run is still held.
+    """Writes a run's prepared pages, each in a transaction that first proves the run is still held.
 
-    A page that others follow is written by a thread of its own, so that the database works on one page while the next
-    is decided: at most one is in flight, and what went wrong with it is raised by the next call. A single page, the
+    Pages that others follow are written by threads of their own, so that the database works on them while the next is
+    decided: HANDS at most are in flight, and what went wrong with one is raised by a later call. A single page, the
     common case, is written where it is. began: from when on what it is given was read.
     """
+
+    HANDS = 2  # with more, they only wait for each other
 
     def __init__(self, run: SyncRun, lease: int) -> None:
         self.run, self.lease = run, lease
         self.began = timezone.now()
-        self.in_flight: frozenset[str] = NOTHING
         self._seen: Seen = {}
-        self._thread: ThreadPoolExecutor | None = None
-        self._pending: Future[None] | None = None
+        self._hands: list[ThreadPoolExecutor] = []
+        self._pending: deque[tuple[Future[None], frozenset[str]]] = deque()
+        self._written = 0
+        self._renew_at = 0.0
 
     def __enter__(self) -> Self:
         return self
@@ -313,36 +327,53 @@ class Writer:
             if kind is None:
                 self.settle()
         finally:
-            if self._thread is not None:
+            for hand in self._hands:
                 # Looked up over there: each thread has a database connection of its own, and closes none but that.
-                self._thread.submit(lambda: database.close())
-                self._thread.shutdown(wait=True)
+                hand.submit(lambda: database.close())
+                hand.shutdown(wait=True)
+
+    @property
+    def in_flight(self) -> frozenset[str]:
+        """The external ids of pages that are being written."""
+        return NOTHING.union(*(external_ids for _, external_ids in self._pending))
 
     def write(self, prepared: Prepared, *, expected: int | None, more: bool) -> None:
-        """Write a page, or have it written. Raises LeaseLost, and whatever the page before it met with."""
-        self.settle()
-        if self._thread is None and not more:
-            self._write(prepared, expected)
+        """Write a page, or have it written. Raises LeaseLost, and whatever an earlier page met with."""
+        noted = {} if expected is None else {"expected": expected}
+        if not self._hands and not more:
+            with tenant_scope(self.run.workspace_id):
+                prolong(self.run, lease_seconds=self.lease, **noted)
+                write_prepared(self.run, prepared, self._seen)
             return
-        if self._thread is None:
+        if not self._hands:
             # Fetching, deciding and writing share the interpreter: at its usual 5 ms, a thread that has its answer
             # from the database waits that long for its turn, dozens of times a page.
             sys.setswitchinterval(min(sys.getswitchinterval(), SWITCH_SECONDS))
-            self._thread = ThreadPoolExecutor(1, thread_name_prefix="harvest-writing")
-        self.in_flight = prepared.external_ids
-        self._pending = self._thread.submit(self._write, prepared, expected)
+            self._hands = [
+                ThreadPoolExecutor(1, thread_name_prefix="harvest-writing") for _ in range(self.HANDS)
+            ]
+        if noted or time.monotonic() >= self._renew_at:
+            # Not with each page: it waits for those in flight, which have the run's row locked.
+            with tenant_scope(self.run.workspace_id):
+                prolong(self.run, lease_seconds=self.lease, **noted)
+            self._renew_at = time.monotonic() + self.lease / 3
+        while len(self._pending) >= self.HANDS:
+            self._settle_oldest()
+        hand = self._hands[self._written % self.HANDS]  # in turn: the oldest page's is free now
+        self._written += 1
+        self._pending.append((hand.submit(self._write, prepared), prepared.external_ids))
 
     def settle(self) -> None:
         """Wait until nothing is in flight. Raises what went wrong with it."""
-        pending, self._pending, self.in_flight = self._pending, None, NOTHING
-        if pending is not None:
-            pending.result()
+        while self._pending:
+            self._settle_oldest()
 
-    def _write(self, prepared: Prepared, expected: int | None) -> None:
+    def _settle_oldest(self) -> None:
+        self._pending.popleft()[0].result()
+
+    def _write(self, prepared: Prepared) -> None:
         with tenant_scope(self.run.workspace_id):
-            prolong(
-                self.run, lease_seconds=self.lease, **({} if expected is None else {"expected": expected})
-            )
+            prove_held(self.run)
             write_prepared(self.run, prepared, self._seen)
 
 

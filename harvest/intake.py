@@ -48,8 +48,7 @@ class Reason(StrEnum):
 class LinkState(StrEnum):
     """What a remote entry is here already."""
 
-    LINKED = "linked"  # a time log
-    DELETED = "deleted"  # a time log that was deleted here
+    LINKED = "linked"  # a time log, deleted here or not
     PROPOSED = "proposed"  # a proposal that waits
     DISMISSED = "dismissed"  # a proposal that a person keeps out
     GONE = "gone"  # it was missing in Harvest, and what it was here went with it: now it is there again

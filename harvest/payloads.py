@@ -21,6 +21,8 @@ from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
+import msgspec
+
 LARGEST_ID = 2**63 - 1  # time-entry ids are bigint and have passed 32 bits
 MOST = Decimal(10**9)
 _SCALAR = (str, int, float, Decimal)
@@ -148,8 +150,7 @@ class ExternalReference:
     permalink: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class TimeEntryPayload:
+class TimeEntryPayload(msgspec.Struct, frozen=True, gc=False):
     """One time entry. Names are as of the reading.
 
     hours: unrounded Decimal hours, two decimals (1.25 is 75 minutes); of a running timer, as of the reading.

@@ -26,16 +26,16 @@ from integrations.models import (
     LIVE_STATES,
     Connection,
     OutboundChange,
+    Outcome,
     RunEntry,
     SyncEvent,
     SyncLink,
     SyncRun,
 )
+from integrations.runs import BROUGHT_IN, TAKEN_BACK, brought_in, entries_of
 from integrations.sync.types import Field, load_base
 from timelogs.models import TimeLog
 from timelogs.signals import time_log_changed
-
-TAKEN_BACK = "Taken back by undo."
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ def undo_run(*, workspace: Workspace, by: User, run: SyncRun) -> Undone:
             raise ServiceError("A preview brought nothing in, so there is nothing to undo.")
         logs, kept_logs = _logs(run)
         proposals, kept_proposals = _proposals(run)
-        _remove(workspace, logs, proposals)
+        _remove(run, logs, proposals)
         SyncRun.objects.filter(pk=run.pk).update(undone_at=timezone.now())
         record_audit(
             workspace=workspace,
@@ -87,11 +87,12 @@ def undo_run(*, workspace: Workspace, by: User, run: SyncRun) -> Undone:
 
 def _logs(run: SyncRun) -> tuple[list[UUID], list[Kept]]:
     """The logs this run made, locked: those to remove, and those that stay."""
-    made = RunEntry.objects.filter(
-        workspace_id=run.workspace_id, run=run, outcome="imported", time_log__isnull=False
-    ).values("time_log_id")
+    links_made = brought_in(run, Outcome.IMPORTED).values_list("time_log_id", "former_log_id")
+    made = [log or former for log, former in links_made]
     logs = list(
-        TimeLog.objects.select_for_update().filter(workspace_id=run.workspace_id, id__in=made).order_by("id")
+        TimeLog.objects.select_for_update()
+        .filter(workspace_id=run.workspace_id, id__anyof=made)
+        .order_by("id")
     )
     ids = [log.id for log in logs]
     found = SyncLink.objects.filter(workspace_id=run.workspace_id).filter(
@@ -104,7 +105,7 @@ def _logs(run: SyncRun) -> tuple[list[UUID], list[Kept]]:
     }
     # Of statements that were voided since: what was decided about this time stays, and so does the time.
     adjusted = set(
-        Adjustment.objects.filter(workspace_id=run.workspace_id, time_log_id__in=made).values_list(
+        Adjustment.objects.filter(workspace_id=run.workspace_id, time_log__id__anyof=ids).values_list(
             "time_log_id", flat=True
         )
     )
@@ -135,9 +136,7 @@ def _as_agreed(log: TimeLog, link: SyncLink | None) -> bool:
 
 def _proposals(run: SyncRun) -> tuple[list[UUID], list[Kept]]:
     """The proposals this run made, locked: those to remove, and those that stay."""
-    made = RunEntry.objects.filter(
-        workspace_id=run.workspace_id, run=run, outcome="proposed", proposal__isnull=False
-    ).values("proposal_id")
+    made = brought_in(run, Outcome.PROPOSED).values("proposal_id")
     remove, kept = [], []
     for pk, status, time_log_id, decided_at in (
         TimeProposal.objects.select_for_update()
@@ -156,20 +155,28 @@ def _proposals(run: SyncRun) -> tuple[list[UUID], list[Kept]]:
     return remove, kept
 
 
-def _remove(workspace: Workspace, logs: list[UUID], proposals: list[UUID]) -> None:
+def _remove(run: SyncRun, logs: list[UUID], proposals: list[UUID]) -> None:
     """Remove rows with their identities; the run entries that told of them stay and say so.
 
     Straight SQL: the collector would load every row to follow references that are all known here.
     """
+    workspace = run.workspace
     if logs:
         # Told first: whoever listens may still look at the rows.
         time_log_changed.send(
             sender=TimeLog, workspace_id=workspace.id, time_log_ids=logs, change="deleted", origin="sync"
         )
-    RunEntry.objects.filter(workspace=workspace, time_log_id__in=logs).update(
+    gone = brought_in(run).filter(
+        Q(time_log__id__anyof=logs) | Q(former_log__id__anyof=logs) | Q(proposal__id__anyof=proposals)
+    )
+    entries_of(run).filter(outcome__in=BROUGHT_IN, external_id__in=gone.values("external_id")).update(
+        detail=TAKEN_BACK
+    )
+    # What other runs told of them, or this one when it named them itself.
+    RunEntry.objects.filter(workspace=workspace, time_log__id__anyof=logs).update(
         time_log=None, detail=TAKEN_BACK
     )
-    RunEntry.objects.filter(workspace=workspace, proposal_id__in=proposals).update(
+    RunEntry.objects.filter(workspace=workspace, proposal__id__anyof=proposals).update(
         proposal=None, detail=TAKEN_BACK
     )
     tables = (

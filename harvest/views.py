@@ -70,7 +70,7 @@ from integrations.models import (
     SyncRun,
 )
 from integrations.ratelimit import PERIOD
-from integrations.runs import amounts_by_client, entries_of, runs_of
+from integrations.runs import amounts_by_client, entries_of, name_what_came_in, runs_of
 
 NEWEST = ("-id",)
 LATEST_DAY = ("-on", "-id")
@@ -78,6 +78,8 @@ RUNS = 10  # of the history at once
 ENTRIES = 100  # of a run's page
 PEEK = 50  # of a group that is opened in place
 NAMED = 5  # of what was created
+SHOWN_OF_LOGS = ("client", "project", "owner")
+SHOWN_OF_ENTRIES = (*(f"time_log__{name}" for name in SHOWN_OF_LOGS), "proposal__client")
 KEPT = 200  # of what an undo leaves are listed
 RUNS_CHANGED = "runs-changed"  # the history listens for it
 
@@ -529,11 +531,7 @@ def run(request: WorkspaceRequest, id: UUID) -> HttpResponse:
     """A run with its entries, `outcome` and `reason` choosing some; by htmx the first of a group alone."""
     one = _run(request, id)
     # An entry that Harvest sent in no readable form has no date; it comes last.
-    entries = (
-        entries_of(one)
-        .select_related("time_log__client", "time_log__project", "time_log__owner", "proposal__client")
-        .annotate(on=Coalesce("spent_date", EARLIEST))
-    )
+    entries = entries_of(one).select_related(*SHOWN_OF_ENTRIES).annotate(on=Coalesce("spent_date", EARLIEST))
     outcome, reason = request.GET.get("outcome", ""), request.GET.get("reason", "")
     if outcome in Outcome.values:
         entries = entries.filter(outcome=outcome)
@@ -543,6 +541,7 @@ def run(request: WorkspaceRequest, id: UUID) -> HttpResponse:
     page = keyset.page(
         entries, order=LATEST_DAY, cursor=request.GET.get("cursor"), size=PEEK if peek else ENTRIES
     )
+    name_what_came_in(one, page.rows, *SHOWN_OF_ENTRIES, *(f"former_log__{name}" for name in SHOWN_OF_LOGS))
     context = {
         **rights(request, one.connection),
         **_shown(one),

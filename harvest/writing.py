@@ -18,11 +18,10 @@ from typing import Any
 from uuid import UUID
 
 from django.db import DataError, IntegrityError, transaction
-from django.db.models import F
-from django.db.models.lookups import IsNull
+from django.db.models import Case, Value, When
 from django.utils import timezone
 
-from accounts.bulk import copy_rows, render_rows
+from accounts.bulk import NULL, Staging, copy_rows, escaped, plain
 from accounts.ids import uuid7, uuid7_texts
 from accounts.selectors import members_of
 from harvest.adoption import own_or_twin
@@ -69,33 +68,37 @@ from timelogs.signals import time_log_changed
 
 # --- Deciding --------------------------------------------------------------------------------------------------------
 def load_context(connection: Connection) -> IntakeContext:
-    """What this workspace holds that decides about entries, as it stands now. A fixed number of queries."""
+    """What this workspace holds that decides about entries, as it stands now. A fixed number of queries.
+
+    Its ids are texts: each is written and looked up thousands of times, which as a UUID costs several times as much.
+    """
     workspace_id = connection.workspace_id
     workspace = connection.workspace
-    members = {one.user.email: one.user_id for one in members_of(workspace)}
+    members = {one.user.email: str(one.user_id) for one in members_of(workspace)}
+    connected_by = str(connection.connected_by_id)
     people = HarvestItem.objects.filter(workspace_id=workspace_id, kind=ItemKind.PERSON).exclude(email="")
     return IntakeContext(
         projects={
-            int(harvest_id): ProjectTarget(id=target, client=client)
+            int(harvest_id): ProjectTarget(id=str(target), client=str(client))
             for harvest_id, target, client in ProjectMapping.objects.filter(
                 workspace_id=workspace_id
             ).values_list("harvest_id", "target_id", "target__client_id")
         },
         clients={
-            int(harvest_id): target
+            int(harvest_id): str(target)
             for harvest_id, target in ClientMapping.objects.filter(workspace_id=workspace_id).values_list(
                 "harvest_id", "target_id"
             )
         },
         tasks={
-            int(harvest_id): ActivityTarget(id=target, hourly_rate=rate)
+            int(harvest_id): ActivityTarget(id=str(target), hourly_rate=rate)
             for harvest_id, target, rate in TaskMapping.objects.filter(workspace_id=workspace_id).values_list(
                 "harvest_id", "target_id", "target__hourly_rate"
             )
         },
         people=resolve_people(
             mapped={
-                int(harvest_id): target
+                int(harvest_id): str(target)
                 for harvest_id, target in PersonMapping.objects.filter(workspace_id=workspace_id).values_list(
                     "harvest_id", "target_id"
                 )
@@ -105,9 +108,9 @@ def load_context(connection: Connection) -> IntakeContext:
             },
             members=members,
         ),
-        fallback_owner=connection.connected_by_id if connection.connected_by_id in members.values() else None,
+        fallback_owner=connected_by if connected_by in members.values() else None,
         work_items=WorkItems(
-            WorkItem(id=pk, client=client, project=project, key=key, title=title)
+            WorkItem(str(pk), str(client), str(project) if project else None, key, title)
             for pk, client, project, key, title in WorkItemRow.objects.filter(workspace_id=workspace_id)
             .order_by("id")
             .values_list("id", "client_id", "project_id", "key", "title")
@@ -118,49 +121,83 @@ def load_context(connection: Connection) -> IntakeContext:
 
 def known_links(connection: Connection, external_ids: Sequence[str]) -> dict[int, KnownLink]:
     """Which of these entries are something here already, and what."""
-    links = SyncLink.objects.filter(
-        workspace_id=connection.workspace_id,
-        provider=PROVIDER,
-        account_id=connection.account_id,
-        external_id__anyof=list(external_ids),
+    rows = (
+        SyncLink.objects.filter(
+            workspace_id=connection.workspace_id,
+            provider=PROVIDER,
+            account_id=connection.account_id,
+            external_id__anyof=list(external_ids),
+        )
+        .annotate(state=STATE)
+        .values_list("external_id", "remote_hash", "state")
     )
-    rows = links.annotate(no_base=IsNull(F("base"), True)).values_list(
-        "external_id", "remote_hash", "time_log_id", "time_log__deleted_at", "proposal__status", "former_log_id",
-        "no_base",
-    )  # fmt: skip
-    known: dict[int, KnownLink] = {}
-    for external_id, remote_hash, time_log_id, deleted_at, status, former_log_id, no_base in rows:
-        if time_log_id is not None:
-            state = LinkState.DELETED if deleted_at else LinkState.LINKED
-        elif former_log_id is not None:
-            state = LinkState.PARTED if no_base else LinkState.GONE
-        else:
-            state = PROPOSED.get(status, LinkState.PROPOSED)
-        known[int(external_id)] = KnownLink(state, remote_hash)
-    return known
+    return {int(external_id): KnownLink(LinkState(state), content) for external_id, content, state in rows}
 
 
-PROPOSED = {
-    ProposalStatus.DISMISSED: LinkState.DISMISSED,
-    ProposalStatus.WITHDRAWN: LinkState.GONE,
-}
+# Told by the database: what it is told from would cost several times as much to bring here.
+STATE = Case(
+    When(time_log__isnull=False, then=Value(LinkState.LINKED.value)),
+    When(former_log__isnull=False, base__isnull=True, then=Value(LinkState.PARTED.value)),
+    When(former_log__isnull=False, then=Value(LinkState.GONE.value)),
+    When(proposal__status=ProposalStatus.DISMISSED, then=Value(LinkState.DISMISSED.value)),
+    When(proposal__status=ProposalStatus.WITHDRAWN, then=Value(LinkState.GONE.value)),
+    default=Value(LinkState.PROPOSED.value),
+)
 
 
 # --- Writing ---------------------------------------------------------------------------------------------------------
-LINK_COLUMNS = (
-    "id", "workspace_id", "provider", "account_id", "external_id", "time_log_id", "proposal_id", "remote_hash",
-    "remote_user_id", "base", "created_at",
+# What is made of entries, and what is only told of them, each staged once. Types are those of the tables.
+MADE = Staging(
+    "harvest_made",
+    {
+        "external_id": "text", "as_log": "boolean", "made_id": "uuid", "link_id": "uuid", "entry_id": "uuid",
+        "client_id": "uuid", "project_id": "uuid", "work_item_id": "uuid", "activity_type_id": "uuid",
+        "owner_id": "uuid", "hourly_rate": "numeric(12,2)", "remote_user_id": "text", "spent_date": "date",
+        "seconds": "integer", "hours": "numeric(12,2)", "billable": "boolean", "remote_hash": "text",
+        "notes": "text", "base": "jsonb",
+    },
+)  # fmt: skip
+TOLD = Staging(
+    "harvest_told",
+    {
+        "external_id": "text", "entry_id": "uuid", "outcome": "text", "reason": "text", "spent_date": "date",
+        "hours": "numeric(12,2)", "notes": "text", "detail": "text", "remote": "jsonb", "plan": "jsonb",
+    },
 )  # fmt: skip
 LINK_IDENTITY = ("workspace_id", "provider", "account_id", "external_id")
-LOG_COLUMNS = (
-    "id", "workspace_id", "client_id", "project_id", "work_item_id", "activity_type_id", "owner_id", "spent_date",
-    "seconds", "notes", "billable", "hourly_rate", "source", "external_id", "sync_state", "sync_detail", "created_at",
-    "updated_at",
-)  # fmt: skip
-PROPOSAL_COLUMNS = (
-    "id", "workspace_id", "client_id", "owner_id", "activity_type_id", "spent_date", "seconds", "notes", "billable",
-    "hourly_rate", "external_id", "status", "created_at",
-)  # fmt: skip
+LINKS = {
+    "id": "link_id", "workspace_id": "%(workspace)s", "provider": "%(provider)s", "account_id": "%(account)s",
+    "external_id": "external_id", "time_log_id": "CASE WHEN as_log THEN made_id END",
+    "proposal_id": "CASE WHEN NOT as_log THEN made_id END", "remote_hash": "remote_hash",
+    "remote_user_id": "remote_user_id", "base": "base", "created_at": "%(now)s",
+}  # fmt: skip
+ALIKE = {
+    name: name
+    for name in (
+        "client_id", "activity_type_id", "owner_id", "spent_date", "seconds", "notes", "billable", "hourly_rate",
+        "external_id",
+    )
+}  # fmt: skip
+LOGS = {
+    "id": "made_id", "workspace_id": "%(workspace)s", **ALIKE, "project_id": "project_id",
+    "work_item_id": "work_item_id", "source": "%(source)s", "sync_state": "%(in_step)s", "sync_detail": "''",
+    "created_at": "%(now)s", "updated_at": "%(now)s",
+}  # fmt: skip
+PROPOSALS = {
+    "id": "made_id", "workspace_id": "%(workspace)s", **ALIKE, "status": "%(pending)s", "created_at": "%(now)s",
+}  # fmt: skip
+ENTRIES = {
+    "id": "entry_id", "workspace_id": "%(workspace)s", "run_id": "%(run)s", "external_id": "external_id",
+    "spent_date": "spent_date", "hours": "hours",
+}  # fmt: skip
+ENTRIES_MADE = {
+    **ENTRIES, "outcome": "CASE WHEN as_log THEN %(imported)s ELSE %(proposed)s END", "reason": "''",
+    "detail": "''", "notes": "left(notes, %(kept)s)", "remote": "'{}'",
+}  # fmt: skip
+ENTRIES_TOLD = {
+    **ENTRIES, "outcome": "outcome", "reason": "reason", "detail": "detail", "notes": "notes", "remote": "remote",
+    "plan": "plan",
+}  # fmt: skip
 REMEMBERED_COLUMNS = (
     "id", "workspace_id", "account_id", "external_id", "harvest_client_id", "harvest_project_id", "harvest_task_id",
     "spent_date", "hours",
@@ -171,15 +208,13 @@ REMEMBERED_COLUMNS = (
 class Batch:
     """The rows that a set of decisions comes to, in COPY's format, and what is needed to tell of them.
 
-    links: how many identities are claimed; when the database takes fewer, the batch is built again without the rest.
+    made: how many identities are claimed; when the database takes fewer, the batch is built again without the rest.
     """
 
-    links: int
     time_logs: list[str]
-    link_rows: bytes
-    log_rows: bytes
-    proposal_rows: bytes
-    entry_rows: bytes
+    made: int
+    made_rows: bytes
+    told_rows: bytes
 
 
 @dataclass(slots=True)
@@ -359,10 +394,9 @@ def _save(
         if len(decisions) == 1:
             entry, _ = decisions[0]
             cause = str(error).splitlines()[0] if str(error) else type(error).__name__
-            row = _entry_row(
-                run, uuid7().hex, entry, Outcome.FAILED, Reason.SAVE_FAILED, f"It could not be saved: {cause}"
-            )
-            copy_rows(RunEntry, ENTRY_COLUMNS, [row])
+            detail = f"It could not be saved: {cause}"
+            TOLD.fill(_told(uuid7().hex, entry, Outcome.FAILED, Reason.SAVE_FAILED, detail).encode())
+            TOLD.into(RunEntry, ENTRIES_TOLD, {"workspace": run.workspace_id, "run": run.id})
             return
         middle = len(decisions) // 2
         _save(run, decisions[:middle], plans)
@@ -377,20 +411,27 @@ def _write(
 ) -> None:
     """Insert everything. Raises IntegrityError, DataError: references too are checked here rather than at commit, so
     that one which went away meanwhile is one entry's failure."""
-    # Identities first: whoever else may have brought an entry in meanwhile wins, and ours is known already then.
-    taken = copy_rows(
-        SyncLink, LINK_COLUMNS, batch.link_rows, skip_conflicts=LINK_IDENTITY, returning="external_id"
-    )
-    if len(taken) < batch.links:
-        SyncLink.objects.filter(
-            workspace_id=run.workspace_id, account_id=run.account_id, external_id__anyof=taken
-        ).delete()
-        others = {external_id for entry, _ in decisions if (external_id := str(entry.id)) not in taken}
-        batch = build_batch(run, decisions, plans, known_now=others)
-        copy_rows(SyncLink, LINK_COLUMNS, batch.link_rows)
-    copy_rows(TimeLog, LOG_COLUMNS, batch.log_rows)
-    copy_rows(TimeProposal, PROPOSAL_COLUMNS, batch.proposal_rows)
-    copy_rows(RunEntry, ENTRY_COLUMNS, batch.entry_rows)
+    shared = {
+        "workspace": run.workspace_id, "provider": PROVIDER, "account": run.account_id, "run": run.id,
+        "now": timezone.now(), "source": Source.HARVEST.value, "in_step": SyncState.SYNCED.value,
+        "pending": ProposalStatus.PENDING.value, "imported": Outcome.IMPORTED.value,
+        "proposed": Outcome.PROPOSED.value, "kept": NOTES_KEPT,
+    }  # fmt: skip
+    if batch.made:
+        # Identities first: whoever else may have brought an entry in meanwhile wins, and ours is known already then.
+        MADE.fill(batch.made_rows)
+        if MADE.into(SyncLink, LINKS, shared, skip_conflicts=LINK_IDENTITY) < batch.made:
+            batch = build_batch(run, decisions, plans, known_now=_taken_by_others(shared))
+            MADE.fill(batch.made_rows)
+            MADE.into(SyncLink, LINKS, shared)
+        if batch.time_logs:
+            MADE.into(TimeLog, LOGS, shared, where="as_log")
+        if len(batch.time_logs) < batch.made:
+            MADE.into(TimeProposal, PROPOSALS, shared, where="NOT as_log")
+        MADE.into(RunEntry, ENTRIES_MADE, shared)
+    if batch.told_rows:
+        TOLD.fill(batch.told_rows)
+        TOLD.into(RunEntry, ENTRIES_TOLD, shared)
     with transaction.get_connection().cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
         cursor.execute("SET CONSTRAINTS ALL DEFERRED")
@@ -404,6 +445,28 @@ def _write(
         )
 
 
+def _taken_by_others(shared: Mapping[str, Any]) -> set[str]:
+    """Which of the staged entries somebody else has brought in, when ours are claimed as far as they could be; those
+    of ours are given up again."""
+    ours = (
+        f"FROM {SyncLink._meta.db_table} link JOIN {MADE.name} made ON link.id = made.link_id"
+        " AND link.external_id = made.external_id WHERE link.workspace_id = %(workspace)s"
+        " AND link.provider = %(provider)s AND link.account_id = %(account)s"
+    )
+    with transaction.get_connection().cursor() as cursor:
+        cursor.execute(
+            f"SELECT external_id FROM {MADE.name} EXCEPT SELECT link.external_id {ours}",  # noqa: S608 - own names
+            shared,
+        )
+        others = {row[0] for row in cursor.fetchall()}
+        cursor.execute(
+            f"DELETE FROM {SyncLink._meta.db_table} WHERE id IN (SELECT link.id {ours})"  # noqa: S608 - own names
+            " AND workspace_id = %(workspace)s",
+            shared,
+        )
+    return others
+
+
 def build_batch(
     run: SyncRun,
     decisions: Sequence[tuple[TimeEntryPayload, Decision]],
@@ -412,70 +475,94 @@ def build_batch(
     known_now: Collection[str] = (),
 ) -> Batch:
     """The rows that decisions come to. known_now: external ids that somebody else has brought in meanwhile."""
-    now = timezone.now()
     ids = iter(uuid7_texts(3 * len(decisions)))
-    workspace_id, dry_run = run.workspace_id, run.dry_run
-    links: list[tuple[Any, ...]] = []
-    logs: list[tuple[Any, ...]] = []
-    proposals: list[tuple[Any, ...]] = []
-    entries: list[tuple[Any, ...]] = []
+    logs: list[str] = []
+    made: list[str] = []
+    told: list[str] = []
     for entry, one in decisions:
-        external_id = str(entry.id)
-        if isinstance(one, Skip):
-            failed = one.reason.value == Reason.SAVE_FAILED
-            outcome = Outcome.FAILED if failed else Outcome.SKIPPED
-            entries.append(_entry_row(run, next(ids), entry, outcome, Reason(one.reason.value), one.detail))
-            continue
-        if isinstance(one, Unchanged):
-            entries.append(_entry_row(run, next(ids), entry, Outcome.UNCHANGED))
-            continue
-        if isinstance(one, (Changed, Link)):
-            continue  # `updating` brings those into step
-        if not isinstance(one, (Import, Propose)):
-            raise TypeError(f"Not a decision of an import: {one!r}")
-        moved = _moved(entry, one, plans) if plans is not None else ""
-        if moved or external_id in known_now:
-            reason = Reason.MOVED_SINCE_PREVIEW if moved else Reason.ALREADY_IMPORTED
-            entries.append(_entry_row(run, next(ids), entry, Outcome.SKIPPED, reason, moved))
-            continue
-        made = None if dry_run else next(ids)
-        time_log = proposal = None
-        if isinstance(one, Import):
-            outcome, time_log = Outcome.IMPORTED, made
-            if made:
-                logs.append(
-                    (
-                        made, workspace_id, one.client, one.project, one.work_item, one.activity_type, one.owner,
-                        one.spent_date, one.seconds, one.notes, one.billable, one.hourly_rate, Source.HARVEST.value,
-                        external_id, SyncState.SYNCED.value, "", now, now,
-                    )
-                )  # fmt: skip
-        else:
-            outcome, proposal = Outcome.PROPOSED, made
-            if made:
-                proposals.append(
-                    (
-                        made, workspace_id, one.client, one.owner, one.activity_type, one.spent_date, one.seconds,
-                        one.notes, one.billable, one.hourly_rate, external_id, ProposalStatus.PENDING.value, now,
-                    )
-                )  # fmt: skip
-        if made:
-            links.append(
-                (
-                    next(ids), workspace_id, PROVIDER, run.account_id, external_id, time_log, proposal,
-                    content_hash(entry), str(entry.user_id), first_base(entry, one), now,
-                )
-            )  # fmt: skip
-        entries.append(
-            _entry_row(run, next(ids), entry, outcome, time_log=time_log, proposal=proposal, planned=one)
+        match one:
+            case Skip():
+                failed = one.reason.value == Reason.SAVE_FAILED
+                outcome = Outcome.FAILED if failed else Outcome.SKIPPED
+                told.append(_told(next(ids), entry, outcome, Reason(one.reason.value), one.detail))
+            case Unchanged():
+                told.append(_told(next(ids), entry, Outcome.UNCHANGED))
+            case Changed() | Link():
+                pass  # `updating` brings those into step
+            case Import() | Propose():
+                as_log = isinstance(one, Import)
+                moved = _moved(entry, one, plans) if plans is not None else ""
+                if moved or (known_now and str(entry.id) in known_now):
+                    reason = Reason.MOVED_SINCE_PREVIEW if moved else Reason.ALREADY_IMPORTED
+                    told.append(_told(next(ids), entry, Outcome.SKIPPED, reason, moved))
+                elif run.dry_run:
+                    outcome = Outcome.IMPORTED if as_log else Outcome.PROPOSED
+                    told.append(_told(next(ids), entry, outcome, planned=one))
+                else:
+                    made_id = next(ids)
+                    made.append(_made(made_id, next(ids), next(ids), entry, one))
+                    if as_log:
+                        logs.append(made_id)
+            case _:
+                raise TypeError(f"Not a decision of an import: {one!r}")
+    return Batch(logs, len(made), "".join(made).encode(), "".join(told).encode())
+
+
+def _made(made_id: str, link_id: str, entry_id: str, entry: TimeEntryPayload, one: Import | Propose) -> str:
+    """The line of MADE. What repeats from entry to entry is kept as text; what need not be escaped is not."""
+    notes = entry.notes
+    base = first_base(entry, one)
+    if not plain(notes):
+        notes, base = escaped(notes), escaped(base)
+    if isinstance(one, Import):
+        as_log = "t"
+        place = _place(
+            one.client,
+            one.project,
+            one.work_item,
+            one.activity_type,
+            one.owner,
+            one.hourly_rate,
+            entry.user_id,
         )
-    return Batch(
-        links=len(links),
-        time_logs=[row[0] for row in logs],
-        link_rows=render_rows(links),
-        log_rows=render_rows(logs),
-        proposal_rows=render_rows(proposals),
-        entry_rows=render_rows(entries),
+    else:
+        as_log = "f"
+        place = _place(one.client, None, None, one.activity_type, one.owner, one.hourly_rate, entry.user_id)
+    return (
+        f"{entry.id}\t{as_log}\t{made_id}\t{link_id}\t{entry_id}\t{place}\t{one.spent_date}\t{one.seconds}\t"
+        f"{_kept(entry.hours)}\t{'t' if one.billable else 'f'}\t{content_hash(entry)}\t{notes}\t{base}\n"
+    )
+
+
+@lru_cache(maxsize=4096)
+def _place(*parts: Any) -> str:
+    return "\t".join(NULL if part is None else str(part) for part in parts)
+
+
+@lru_cache(maxsize=4096)
+def _kept(hours: Decimal) -> str:
+    kept = kept_hours(hours)
+    return NULL if kept is None else str(kept)
+
+
+def _told(
+    entry_id: str,
+    entry: TimeEntryPayload,
+    outcome: Outcome,
+    reason: Reason | None = None,
+    detail: str = "",
+    *,
+    planned: Import | Propose | None = None,
+) -> str:
+    """The line of TOLD."""
+    notes, remote, plan = entry.notes[:NOTES_KEPT], "{}", NULL
+    if outcome in (Outcome.SKIPPED, Outcome.FAILED) and reason != Reason.ALREADY_IMPORTED:
+        remote = escaped(_json_of(entry))
+    if planned is not None:
+        plan = escaped(_plan_of(entry, planned))
+    return (
+        f"{entry.id}\t{entry_id}\t{outcome.value}\t{reason.value if reason else ''}\t{entry.spent_date}\t"
+        f"{_kept(entry.hours)}\t{notes if plain(notes) else escaped(notes)}\t{escaped(detail)}\t{remote}\t{plan}\n"
     )
 
 
@@ -484,7 +571,8 @@ def first_base(entry: TimeEntryPayload, one: Import | Propose) -> str:
 
     As `dump_base` writes it, at a tenth of its cost: ids and hours repeat from entry to entry.
     """
-    hours, notes, day = _hours_json(entry.hours), _json_text(entry.notes), entry.spent_date
+    hours, day = _hours_json(entry.hours), entry.spent_date
+    notes = f'"{entry.notes}"' if plain(entry.notes) else _json_text(entry.notes)
     billable = "true" if entry.billable else "false"
     if isinstance(one, Import):
         ids = _ids_json(
@@ -520,29 +608,6 @@ def _ids_json(ours: tuple[Any, Any, Any, Any] | None, theirs: tuple[int, int, in
 @lru_cache(maxsize=4096)
 def _hours_json(hours: Decimal) -> str:
     return f'"{hundredths(hours)}"'
-
-
-def _entry_row(
-    run: SyncRun,
-    pk: str,
-    entry: TimeEntryPayload,
-    outcome: Outcome,
-    reason: Reason | None = None,
-    detail: str = "",
-    *,
-    time_log: str | None = None,
-    proposal: str | None = None,
-    planned: Import | Propose | None = None,
-) -> tuple[Any, ...]:
-    """The run entry of one entry, in the columns' order."""
-    remote = "{}"
-    if outcome in (Outcome.SKIPPED, Outcome.FAILED) and reason != Reason.ALREADY_IMPORTED:
-        remote = _json_of(entry)
-    plan = _plan_of(entry, planned) if planned is not None and run.dry_run else None
-    return (
-        pk, run.workspace_id, run.id, str(entry.id), outcome.value, reason.value if reason else "", detail, time_log,
-        proposal, entry.spent_date, kept_hours(entry.hours), entry.notes[:NOTES_KEPT], remote, plan,
-    )  # fmt: skip
 
 
 def _plan_of(entry: TimeEntryPayload, one: Import | Propose) -> str:

@@ -35,6 +35,7 @@ from integrations.models import (
     RunKind,
     RunState,
     SyncEvent,
+    SyncLink,
     SyncRun,
 )
 from timelogs.money import cents
@@ -115,6 +116,22 @@ def prolong(run: SyncRun, *, lease_seconds: int, **values: Any) -> None:
     )
     if not held:
         raise LeaseLost(str(run.id))
+
+
+def prove_held(run: SyncRun) -> None:
+    """Prove that a claimed run is still held, until the caller's transaction ends. Raises LeaseLost.
+
+    Unlike after `prolong`, the worker that holds it may have several such transactions at once; nobody else may take
+    the run, or end it, meanwhile.
+    """
+    with database.cursor() as cursor:
+        cursor.execute(
+            "SELECT FROM integrations_syncrun"
+            " WHERE workspace_id = %s AND id = %s AND state = %s AND lease_token = %s FOR SHARE",
+            [run.workspace_id, run.id, RunState.RUNNING, run.lease_token],
+        )
+        if not cursor.rowcount:
+            raise LeaseLost(str(run.id))
 
 
 def finish_run(run: SyncRun, *, state: str, error: str = "") -> None:
@@ -240,6 +257,42 @@ def runs_of(workspace: Workspace) -> QuerySet[SyncRun]:
 
 def entries_of(run: SyncRun) -> QuerySet[RunEntry]:
     return RunEntry.objects.filter(workspace_id=run.workspace_id, run=run)
+
+
+TAKEN_BACK = "Taken back by undo."
+BROUGHT_IN = (Outcome.IMPORTED, Outcome.PROPOSED)
+
+
+def brought_in(run: SyncRun, *outcomes: str) -> QuerySet[SyncLink]:
+    """The identities of what a run itself brought in and nobody has taken back."""
+    told = entries_of(run).filter(outcome__in=outcomes or BROUGHT_IN).exclude(detail=TAKEN_BACK)
+    return _identities(run).filter(external_id__in=told.values("external_id"))
+
+
+def name_what_came_in(run: SyncRun, entries: Iterable[RunEntry], *related: str) -> None:
+    """Set `time_log`, or `proposal`, of those of the entries that the run itself brought in, in one query.
+
+    related: what to read with them, from the link on ("time_log__client"); without it only their ids are set.
+    """
+    made = [one for one in entries if one.outcome in BROUGHT_IN and one.detail != TAKEN_BACK]
+    if run.dry_run or not made:
+        return
+    links = _identities(run).filter(external_id__anyof=[one.external_id for one in made])
+    found = {link.external_id: link for link in links.select_related(*related or [None])}
+    for one in made:
+        if (link := found.get(one.external_id)) is None:
+            continue
+        field = "proposal" if one.outcome == Outcome.PROPOSED else "time_log"
+        held = "former_log" if field == "time_log" and link.time_log_id is None else field
+        setattr(one, f"{field}_id", getattr(link, f"{held}_id"))
+        if related:
+            setattr(one, field, getattr(link, held))
+
+
+def _identities(run: SyncRun) -> QuerySet[SyncLink]:
+    return SyncLink.objects.filter(
+        workspace_id=run.workspace_id, provider=run.connection.provider, account_id=run.account_id
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,14 @@ from harvest.night import start_sync
 from harvest.sweep import confirm_attention, leave_attention
 from harvest.undo import undo_run
 from integrations.models import Outcome, Reason, RunEntry, RunKind, RunState, SyncRun
-from integrations.runs import amounts_by_client, counts_of, entries_of, represent, runs_of
+from integrations.runs import (
+    amounts_by_client,
+    counts_of,
+    entries_of,
+    name_what_came_in,
+    represent,
+    runs_of,
+)
 from timelogs.api import HoursField
 
 Fields = dict[str, "serializers.Field[Any, Any, Any, Any]"]
@@ -78,7 +85,8 @@ class RunSerializer(Resource):
     skipped = SkippedSerializer(many=True, read_only=True)
     deleted = serializers.IntegerField(read_only=True)
     pushed = serializers.IntegerField(
-        read_only=True, help_text="Time logs that it found had to go out, once they have; not part of the total."
+        read_only=True,
+        help_text="Time logs that it found had to go out, once they have; not part of the total.",
     )
     held = serializers.IntegerField(read_only=True)
     error = serializers.CharField(read_only=True, allow_null=True)
@@ -302,7 +310,9 @@ class RunEntryViewSet(ListViewSet[RunEntry]):
         return entries_of(run_of(self.workspace, self.kwargs["id"]))
 
     def shown_all(self, rows: Iterable[RunEntry]) -> Any:
-        return [shown_entry(one) for one in rows]
+        entries = list(rows)
+        name_what_came_in(run_of(self.workspace, self.kwargs["id"]), entries)
+        return [shown_entry(one) for one in entries]
 
     @extend_schema(
         request=None,

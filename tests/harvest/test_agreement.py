@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
@@ -11,6 +10,7 @@ import pytest
 from django.db import connection as database
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
+from msgspec import structs
 
 from accounts.models import Membership
 from accounts.tenancy import tenant_scope
@@ -207,7 +207,7 @@ def test_a_link_keeps_what_was_agreed(admin: Membership, acme: Client) -> None:
         assert (kept.remote_hash, kept.remote_user_id) == (content_hash(one), "71")
         assert base_of(kept, log, here=Terms().here(log), there=None, entry=one) == whole(log, one)
         # What Harvest holds and the base has not taken in is looked at again.
-        settle_link(link, whole(log, one), replace(one, notes="New"))
+        settle_link(link, whole(log, one), structs.replace(one, notes="New"))
         assert SyncLink.objects.get().remote_hash == ""
         settle_link(link, None, None)
         kept = SyncLink.objects.get()

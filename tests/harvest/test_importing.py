@@ -235,7 +235,7 @@ def test_an_entry_brought_in_meanwhile_wins(studio: Studio) -> None:
         prepared = replace(
             prepare_page(claimed, page, context), decisions=decided, batch=build_batch(claimed, decided, None)
         )
-        assert prepared.batch.links == 3
+        assert prepared.batch.made == 3
         write_prepared(claimed, prepared, {})
         logs = TimeLog.objects.values_list("external_id", flat=True)
         assert sorted(logs) == sorted([str(meanwhile), str(fresh)])

@@ -10,6 +10,7 @@ from uuid import UUID
 
 import pytest
 from django.test.utils import CaptureQueriesContext
+from msgspec import structs
 
 from accounts.models import Membership
 from accounts.tenancy import tenant_scope
@@ -70,7 +71,7 @@ def entry(**changes: Any) -> TimeEntryPayload:
             "updated_at": "2026-06-02T10:00:00Z",
         }
     )
-    return replace(made, **changes)
+    return structs.replace(made, **changes)
 
 
 def held(value: object) -> str:

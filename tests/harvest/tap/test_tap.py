@@ -1,17 +1,10 @@
-"""A foreign program reads the sandbox: tap-harvest, a Singer tap made for Harvest itself, from PyPI.
-
-It lives in an environment of its own, from its own lock, made once and kept until the lock changes.
-"""
+"""A foreign program reads the sandbox: tap-harvest, a Singer tap made for Harvest itself, from PyPI."""
 
 from __future__ import annotations
 
-import fcntl
-import hashlib
 import json
 import os
 import subprocess
-import sys
-import venv
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,9 +15,8 @@ import httpx
 import pytest
 
 from harvest.sandbox import CLIENT_ID, CLIENT_SECRET, Sandbox, SandboxServer
+from tests.harvest.tap import LAUNCH, environment
 
-HERE = Path(__file__).parent
-ENVIRONMENTS = HERE.parents[2] / ".timebridge" / "tap-venv"
 AGENT = "Timebridge tests (tests@timebridge.example)"
 
 pytestmark = pytest.mark.slow
@@ -32,32 +24,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def tap_python() -> Path:
-    """The Python of the tap's environment."""
-    locks = [HERE / "build.txt", HERE / "requirements.txt"]
-    version = f"{sys.version_info.major}.{sys.version_info.minor}"
-    digest = hashlib.sha256(version.encode() + b"".join(lock.read_bytes() for lock in locks)).hexdigest()[:16]
-    home = ENVIRONMENTS / digest
-    python = home / "bin" / "python"
-    ENVIRONMENTS.mkdir(parents=True, exist_ok=True)
-    with (ENVIRONMENTS / ".lock").open("w") as lock_file:
-        fcntl.flock(lock_file, fcntl.LOCK_EX)  # parallel test processes make it once
-        if not (home / "complete").exists():
-            venv.create(home, with_pip=True, clear=True)
-            install = [
-                python,
-                "-m",
-                "pip",
-                "install",
-                "-q",
-                "--disable-pip-version-check",
-                "--require-hashes",
-            ]
-            subprocess.run([*install, "-r", locks[0]], check=True)
-            # Built with the locked setuptools, not with whichever is newest.
-            isolated = ["--no-build-isolation", "--use-pep517"]
-            subprocess.run([*install, *isolated, "-r", locks[1]], check=True)
-            (home / "complete").touch()
-    return python
+    return environment()
 
 
 @pytest.fixture(scope="module")
@@ -70,7 +37,7 @@ class Tap:
     """The tap as its users run it: a config file, discovery, a catalogue with everything selected."""
 
     def __init__(self, python: Path, server: SandboxServer, folder: Path) -> None:
-        self.command = [str(python), "-W", "ignore", str(HERE / "launch.py"), server.api_url, server.base_url]
+        self.command = [str(python), "-W", "ignore", str(LAUNCH), server.api_url, server.base_url]
         self.folder = folder
         config = {
             "refresh_token": self._refresh_token(server),
