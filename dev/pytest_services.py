@@ -10,12 +10,15 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Generator
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from dev.processes import without_proxy
 from dev.services import temporary_services
+
+superuser_key = pytest.StashKey[str | None]()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -29,11 +32,27 @@ def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None
         stack = contextlib.ExitStack()
         early_config.add_cleanup(stack.close)
         os.environ.update(without_proxy(os.environ))
-        os.environ.update(stack.enter_context(temporary_services(os.environ)).environment)
+        services = stack.enter_context(temporary_services(os.environ))
+        os.environ.update(services.environment)
+        early_config.stash[superuser_key] = services.postgres.admin_url if services.postgres else None
     else:
         number = int(worker.removeprefix("gw")) + 1
         os.environ["REDIS_URL"] = urlsplit(os.environ["REDIS_URL"])._replace(path=f"/{number}").geturl()
     return (yield)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a process of pytest-xdist; by itself, as what it starts in its turn inherits the environment."""
+    node.workerinput["superuser_url"] = node.config.stash[superuser_key]
+
+
+def superuser_url(config: pytest.Config) -> str | None:
+    """The superuser's address of the session's own PostgreSQL; None where DATABASE_URL was given."""
+    if (given := getattr(config, "workerinput", None)) is not None:
+        url: str | None = given["superuser_url"]
+        return url
+    return config.stash[superuser_key]
 
 
 def pytest_report_header(config: pytest.Config) -> str:

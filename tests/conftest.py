@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_pla
 from dev.browser import FLAGS, find_chromium
 from dev.services import Services, temporary_services
 
-pytest_plugins = ["tests.fixtures", "tests.worker"]
+pytest_plugins = ["tests.emptying", "tests.fixtures", "tests.worker"]
 
 NO_BROWSER = "no Chromium was found (put one on the path or name it in CHROMIUM)"
 ARTIFACTS = Path(os.environ.get("TEST_ARTIFACTS") or Path(__file__).parent.parent / "test-artifacts")
