@@ -15,11 +15,13 @@ from allauth.account.adapter import DefaultAccountAdapter
 from allauth.core.internal import ratelimit
 from django.conf import settings
 from django.core import signing
+from django.core.exceptions import ValidationError
 from django.http import HttpRequest, HttpResponse
 from django.urls import reverse
 from django.utils.crypto import get_random_string, salted_hmac
 
 from accounts.models import User
+from accounts.security_log import account_of, note
 
 DEVICE_COOKIE = "__Host-device" if settings.SESSION_COOKIE_SECURE else "device"
 DEVICE_SALT = "accounts.device"
@@ -46,6 +48,13 @@ class AccountAdapter(DefaultAccountAdapter):
         return f"{email}:{known_device(request, email) or ratelimit.get_ip(request)}"
 
     def pre_authenticate(self, request: HttpRequest, **credentials: Any) -> None:
+        try:
+            self._count_attempt(request, **credentials)
+        except ValidationError:
+            note("sign-in-throttled", request, bad=True, account=account_of(_email(credentials)))
+            raise
+
+    def _count_attempt(self, request: HttpRequest, **credentials: Any) -> None:
         super().pre_authenticate(request, **credentials)
         email = _email(credentials)
         if known_device(request, email):

@@ -9,7 +9,8 @@ class AccountsConfig(AppConfig):
     def ready(self) -> None:
         from allauth.mfa.signals import authenticator_added
 
-        from accounts import sessions  # noqa: F401 - its receivers
+        from accounts import security_log, sessions  # noqa: F401 - the latter's receivers
         from accounts.second_factor import remember_set_up
 
         authenticator_added.connect(remember_set_up)
+        security_log.connect()

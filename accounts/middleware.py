@@ -27,6 +27,7 @@ from accounts import api_keys
 from accounts.audit import acting, origin_of
 from accounts.models import ApiKey, Membership, User, Workspace
 from accounts.second_factor import used_second_factor
+from accounts.security_log import REFUSALS, note_refusal
 from accounts.selectors import memberships_of
 from accounts.tenancy import tenant_scope
 
@@ -68,7 +69,10 @@ class WorkspaceMiddleware:
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         request.tenancy = tenancy = resolve(request)  # type: ignore[attr-defined]
         with acting(origin_of(request, tenancy)):
-            return self.get_response(request)
+            response = self.get_response(request)
+        if response.status_code in REFUSALS:
+            note_refusal(request, tenancy, response.status_code)
+        return response
 
     def process_view(
         self, request: HttpRequest, view: Callable[..., HttpResponseBase], args: Any, kwargs: Any

@@ -136,7 +136,7 @@ def find_or_add_user(
         raise Invalid({"password": ["Give a password."]})
     if password is not None and not any_password:
         try:
-            validate_password(password)
+            validate_password(password, User(email=email, name=name))
         except ValidationError as error:
             raise Invalid({"password": list(error.messages)}) from error
     user = User.objects.create_user(email, password, name=name.strip())

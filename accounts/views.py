@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
@@ -38,9 +39,15 @@ def theme(request: HttpRequest) -> HttpResponse:
     chosen = request.POST.get("theme", "system")
     response = redirect(back(request))
     if chosen in ("light", "dark"):
-        response.set_cookie("theme", chosen, max_age=THEME_DAYS * 86_400, samesite="Lax")
+        response.set_cookie(
+            settings.THEME_COOKIE_NAME,
+            chosen,
+            max_age=THEME_DAYS * 86_400,
+            secure=settings.SESSION_COOKIE_SECURE,
+            samesite="Lax",
+        )
     else:
-        response.delete_cookie("theme", samesite="Lax")
+        response.delete_cookie(settings.THEME_COOKIE_NAME, samesite="Lax")
     return response
 
 

@@ -20,11 +20,12 @@ THEMES = ("light", "dark")
 
 def frame(request: HttpRequest) -> dict[str, Any]:
     tenancy: Tenancy | None = getattr(request, "tenancy", None)
-    theme = request.COOKIES.get("theme", "")
+    theme = request.COOKIES.get(settings.THEME_COOKIE_NAME, "")
     return {
         "tenancy": tenancy,
         "workspace": tenancy.workspace if tenancy else None,
         "theme": theme if theme in THEMES else "",
+        "theme_cookie": settings.THEME_COOKIE_NAME,
         # Called by the frame alone: a fragment of a page asks the database for none of it.
         "inbound_count": lambda: _waiting(tenancy) if tenancy else 0,
         "notice_count": lambda: _unread(tenancy) if tenancy else 0,

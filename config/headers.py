@@ -1,10 +1,16 @@
-"""What every answer says to browsers, besides the Content-Security-Policy."""
+"""What every answer says to browsers, besides the Content-Security-Policy; and what is not answered at all."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from django.http import HttpRequest, HttpResponseBase
+from django.conf import settings
+from django.contrib.messages.storage.cookie import CookieStorage
+from django.contrib.messages.storage.fallback import FallbackStorage
+from django.contrib.messages.storage.session import SessionStorage
+from django.http import HttpRequest, HttpResponseBase, HttpResponseNotAllowed
+
+from accounts.rest.problems import problem_response
 
 UNUSED = (
     "accelerometer", "autoplay", "browsing-topics", "camera", "display-capture", "encrypted-media", "geolocation",
@@ -29,8 +35,33 @@ class HeadersMiddleware:
         self.get_response = get_response
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        response = self.get_response(request)
+        response = refusal(request) or self.get_response(request)
         response.headers.setdefault("Permissions-Policy", PERMISSIONS_POLICY)
         response.headers.setdefault("Cross-Origin-Resource-Policy", "same-origin")
         response.headers.setdefault("Cache-Control", "no-store")
         return response
+
+
+def refusal(request: HttpRequest) -> HttpResponseBase | None:
+    """The answer to what no view is asked about: TRACE; and plain HTTP to the API, where production has TLS.
+
+    Pages are redirected to TLS instead; a program that followed would go on sending its key in clear.
+    """
+    if request.method == "TRACE":
+        return HttpResponseNotAllowed(["GET", "HEAD", "OPTIONS", "POST", "PUT", "PATCH", "DELETE"])
+    if settings.SECURE_SSL_REDIRECT and not request.is_secure() and request.path.startswith("/api/v1/"):
+        detail = "The API is served by https alone. A key that was sent in clear should be revoked."
+        return problem_response(403, "tls-required", detail)
+    return None
+
+
+class NoticeCookie(CookieStorage):
+    """Notices for the next page, in a cookie that production holds to this very host and to TLS."""
+
+    cookie_name = "__Host-messages" if settings.SESSION_COOKIE_SECURE else "messages"
+
+
+class NoticeStorage(FallbackStorage):
+    """As Django has it: in a cookie, and what is too long for one in the session."""
+
+    storage_classes = (NoticeCookie, SessionStorage)

@@ -2,19 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from django.contrib.auth.hashers import PBKDF2PasswordHasher
 
 from accounts.models import Membership, Role, Workspace
 from tests.factories import make_member, make_workspace
+
+# Hashing a password takes half a second, as it should. Some hundreds of them, in tests, need not.
+AS_SLOW_AS_IT_IS = PBKDF2PasswordHasher.iterations
+PBKDF2PasswordHasher.iterations = 1000
 
 
 @pytest.fixture
 def admin(db: None) -> Membership:
     """The admin of the workspace (plan pro, UTC, USD)."""
     return make_workspace("Northlight", email="ada@northlight.test", person_name="Ada Admin")
+
+
+@pytest.fixture
+def no_log() -> Iterator[None]:
+    """For some thousands of requests, most of which are refused: none is logged."""
+    logging.disable()
+    yield
+    logging.disable(logging.NOTSET)
 
 
 @pytest.fixture

@@ -9,7 +9,8 @@ document.addEventListener("click", (event) => {
   if (!chosen) return;
   event.preventDefault();
   const theme = chosen.value;
-  document.cookie = `theme=${theme}; path=/; max-age=31536000; samesite=lax`;
+  const name = chosen.closest("[data-theme-cookie]").dataset.themeCookie;
+  document.cookie = `${name}=${theme}; path=/; max-age=31536000; samesite=lax${name.startsWith("__Host-") ? "; secure" : ""}`;
   if (theme === "system") document.documentElement.removeAttribute("data-theme");
   else document.documentElement.dataset.theme = theme;
   for (const one of all("[data-theme-choice]")) one.setAttribute("aria-pressed", String(one === chosen));

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -77,6 +78,20 @@ def test_password_alone_opens_nothing(ada: Membership) -> None:  # noqa: F811
     assert "This is not the code" in words(client.post(SECOND, {"code": "000000"}))
     assert is_in(client.post(SECOND, {"code": code_of(key)}))
     assert client.get("/").status_code == 200
+
+
+def test_new_password_passes_by_no_second_factor(ada: Membership, mailoutbox: list[Any]) -> None:  # noqa: F811
+    key = give_app(ada.user)
+    client = somewhere()
+    client.post("/accounts/password/reset/", {"email": ada.user.email})
+    link = re.search(r"http://[^/]+(/accounts/password/reset/key/\S+)", mailoutbox[-1].body)
+    assert link
+    place = client.get(link[1], follow=True).redirect_chain[-1][0]
+    client.post(place, {"password1": "another-horse-10", "password2": "another-horse-10"})
+    assert client.get("/").status_code == 302
+    assert try_in(client, ada.user.email, "another-horse-10")["Location"] == SECOND
+    assert client.get("/").status_code == 302
+    assert is_in(client.post(SECOND, {"code": code_of(key)}))
 
 
 def test_code_serves_once(ada: Membership) -> None:  # noqa: F811

@@ -24,6 +24,7 @@ from accounts.models import Membership, User
 from accounts.services import create_workspace
 from config.demo import EMAIL, PASSWORD, ensure_demo
 from tests.factories import make_member
+from tests.fixtures import AS_SLOW_AS_IT_IS
 from tests.pages.test_pages import words
 
 pytestmark = pytest.mark.django_db
@@ -363,10 +364,16 @@ def test_every_form_of_signing_in_needs_its_token() -> None:
         assert answer.status_code == 403, name
 
 
-def test_passwords_are_hashed_slowly_and_commonplace_ones_refused(ada: Membership) -> None:
-    assert ada.user.password.startswith("pbkdf2_sha256$")
-    assert int(ada.user.password.split("$")[1]) >= 600_000
-    assert hashers.identify_hasher(ada.user.password).must_update(ada.user.password) is False
+def test_passwords_are_hashed_slowly_and_commonplace_ones_refused(
+    ada: Membership, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(PBKDF2PasswordHasher, "iterations", AS_SLOW_AS_IT_IS)
+        slow = hashers.make_password(SECRET)
+        assert slow.startswith("pbkdf2_sha256$")
+        assert int(slow.split("$")[1]) >= 600_000
+        assert hashers.identify_hasher(slow).must_update(slow) is False
+        assert hashers.identify_hasher(slow).must_update(ada.user.password) is True
     client = somewhere()
     try_in(client, ada.user.email, SECRET)
     for bad in ("short", "password1", "12345678"):
@@ -374,3 +381,56 @@ def test_passwords_are_hashed_slowly_and_commonplace_ones_refused(ada: Membershi
         assert client.post(reverse("account_change_password"), values).status_code == 200
     ada.user.refresh_from_db()
     assert ada.user.check_password(SECRET)
+
+
+@pytest.mark.parametrize(
+    "guess",
+    [
+        "timebridge",
+        "Timebridge-2026!",
+        "h@rve5t!!",
+        "Lovelace.1815",
+        "ada-lovelace",
+        "Northlight-2026",
+        "northl1ght99",
+    ],
+)
+def test_words_that_others_would_guess_make_no_password(guess: str) -> None:
+    from django.contrib.auth.password_validation import validate_password
+    from django.core.exceptions import ValidationError
+
+    ada = create_workspace(name="Northlight Studio", email="ada@guess.test", person_name="Ada Lovelace").user
+    with pytest.raises(ValidationError, match="others would try first"):
+        validate_password(guess, ada)
+    validate_password(f"{guess} and seven herrings", ada)  # with enough beside them
+
+
+def test_any_password_is_taken_as_it_is_typed(ada: Membership) -> None:
+    """Spaces at its ends, no letters, not of the Latin script, long: none is changed, cut or asked to be otherwise."""
+    client = somewhere()
+    try_in(client, ada.user.email, SECRET)
+    old = SECRET
+    for new in ("  plover egg  ", "73952846", "ανεμώνη κι άλατι", "Ab" * 100):
+        values = {"oldpassword": old, "password1": new, "password2": new}
+        assert client.post(reverse("account_change_password"), values).status_code == 302, new
+        assert is_in(try_in(somewhere(), ada.user.email, new))
+        for other in {new.strip(), new.upper(), new[:72]} - {new}:
+            assert not is_in(try_in(somewhere(), ada.user.email, other)), other
+        old = new
+
+
+def test_passwords_are_masked_and_may_be_filled_in(ada: Membership) -> None:
+    client = somewhere()
+    pages = [client.get(LOGIN)]
+    try_in(client, ada.user.email, SECRET)
+    pages += [client.get(reverse(name)) for name in ("account_change_password", "account_reauthenticate")]
+    found = []
+    for page in pages:
+        text = page.content.decode()
+        assert not re.search(r"onpaste|hint|secret question|mother", text, re.IGNORECASE)
+        found += re.findall(r"<input[^>]*name=\"(?:old)?password\d?\"[^>]*>", text)
+    assert len(found) == 5
+    for field in found:
+        assert 'type="password"' in field
+        assert re.search(r'autocomplete="(current|new)-password"', field), field
+        assert "maxlength" not in field

@@ -167,7 +167,7 @@ def check_headers(answer: Any) -> None:
     assert directives["script-src"] == "'self'"
     assert directives["style-src"] == "'self'"
     assert directives["object-src"] == directives["frame-ancestors"] == "'none'"
-    assert directives["base-uri"] == "'self'"
+    assert directives["base-uri"] == "'none'"
     assert "unsafe" not in headers["Content-Security-Policy"]
     assert "*" not in headers["Content-Security-Policy"]
     assert "camera=()" in headers["Permissions-Policy"]
@@ -267,7 +267,9 @@ print(Client().get("/healthz", headers={"host": "evil.test"}, secure=True).statu
 from django.conf import settings
 print(settings.SESSION_COOKIE_NAME, settings.SESSION_COOKIE_SECURE, settings.SESSION_COOKIE_HTTPONLY, settings.DEBUG)
 from accounts.adapter import DEVICE_COOKIE
-print(DEVICE_COOKIE)
+from config.headers import NoticeCookie
+print(DEVICE_COOKIE, NoticeCookie.cookie_name, settings.THEME_COOKIE_NAME)
+print(Client().get("/api/v1/me/", headers={"host": "time.example.com"}).status_code)
 """
     import os
 
@@ -291,5 +293,6 @@ print(DEVICE_COOKIE)
         "__Host-csrftoken True / Lax ''",
         "400",
         "__Host-sessionid True True False",
-        "__Host-device",
+        "__Host-device __Host-messages __Host-theme",
+        "403",
     ], done.stderr
