@@ -13,6 +13,7 @@ from rest_framework.response import Response
 
 from accounts import services
 from accounts.api_keys import make_api_key, revoke_api_key
+from accounts.errors import Invalid
 from accounts.models import ApiKey, ApiKeyAccess, Membership, Plan, Role
 from accounts.rest.fields import IdField, Moment, Reference, Resource, Text
 from accounts.rest.permissions import ADMINS, EVERYONE
@@ -137,10 +138,13 @@ class ApiKeyViewSet(CollectionViewSet[ApiKey]):
     """API keys: one's own, and everybody's for admins.
 
     POST makes one for oneself and shows the `key` once; DELETE revokes it, at once. PATCH changes the name alone.
+    A key that is made by another one ends with it at the latest. A session must have shown of late who it is (403
+    `confirmation-required`).
     """
 
     serializer_class = ApiKeySerializer
     roles = {"write": EVERYONE}
+    delicate = frozenset({"create"})
 
     def get_queryset(self) -> QuerySet[ApiKey]:
         return api_keys_of(self.workspace, viewer=self.membership)
@@ -148,6 +152,13 @@ class ApiKeyViewSet(CollectionViewSet[ApiKey]):
     @extend_schema(responses={201: NewApiKeySerializer})
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         values = self.read(ApiKeySerializer)
+        maker = self.tenancy.api_key
+        if maker is not None and maker.expires_at is not None:
+            if (values.get("expires_at") or maker.expires_at) > maker.expires_at:
+                raise Invalid(
+                    {"expires_at": ["The key that makes it ends sooner: give its time, or an earlier one."]}
+                )
+            values["expires_at"] = values.get("expires_at") or maker.expires_at
         row, key = make_api_key(workspace=self.workspace, user=self.tenancy.user, **values)
         return self.created(row, key=key)
 

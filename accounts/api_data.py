@@ -47,6 +47,7 @@ class ExportViewSet(ListViewSet[DataExport]):
 
     serializer_class = ExportSerializer
     roles = {"write": EVERYONE}
+    delicate = frozenset({"create"})
     filters = {"kind": by_choice("kind", ExportKind), "state": by_choice("state", ExportState)}
 
     def get_queryset(self) -> QuerySet[DataExport]:
@@ -76,6 +77,7 @@ class DeletionView(WorkspaceView):
     """Deleting the workspace: POST its name to have it deleted in 14 days, DELETE to call that off. For admins."""
 
     roles = {"write": ADMINS}
+    delicate = frozenset({"post"})
 
     @extend_schema(responses=DeletionSerializer, operation_id="workspace_deletion_retrieve")
     def get(self, request: Request) -> Response:

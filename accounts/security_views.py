@@ -6,12 +6,9 @@ The forms behind it are allauth's, in our templates (config/templates/account, .
 from __future__ import annotations
 
 import functools
-import time
 from typing import Any
 
-from allauth.account import app_settings as account_settings
 from allauth.account.adapter import get_adapter
-from allauth.account.internal.flows.login import get_authentication_records
 from allauth.mfa.models import Authenticator
 from allauth.usersessions.models import UserSession
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
@@ -24,7 +21,7 @@ from django.views.decorators.http import require_POST
 from accounts.middleware import Tenancy
 from accounts.pages import View, notify, safe_path, sign_in, unlocked
 from accounts.second_factor import FACTORS, has_second_factor
-from accounts.sessions import end_other_sessions, end_session, places_of
+from accounts.sessions import confirmed_of_late, end_other_sessions, end_session, places_of
 
 
 def person_page(view: View) -> View:
@@ -48,12 +45,9 @@ def unconfirmed(request: HttpRequest, up: str) -> HttpResponse | None:
 
     To have signed in of late will do. (allauth's own pages, which change how one signs in, ask in any case.)
     """
-    records = get_authentication_records(request, request.user)
-    if records and time.time() - records[-1]["at"] < account_settings.REAUTHENTICATION_TIMEOUT:
+    if confirmed_of_late(request):
         return None
     methods = get_adapter().get_reauthentication_methods(request.user)
-    if not methods:
-        return None
     notify(request, "Confirm that it is you, then choose it again.", "")
     return redirect(f"{methods[0]['url']}?{urlencode({'next': up})}")
 

@@ -2,18 +2,26 @@
 
 allauth keeps a row a session. Its own way of telling when one was last seen writes with every request; here it is
 written once a minute, which Redis remembers.
+
+A session ends by itself when it was not used for a week (SESSION_COOKIE_AGE; it is saved once a day, which puts that
+off), and in any case a month after its person signed in.
 """
 
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 import redis
+from allauth.account import app_settings as account_settings
+from allauth.account.adapter import get_adapter
+from allauth.account.internal.flows.login import get_authentication_records
 from allauth.usersessions.models import UserSession
+from django.contrib.auth import SESSION_KEY, logout
 from django.contrib.auth.signals import user_logged_in
 from django.core.cache import cache
 from django.dispatch import receiver
@@ -23,6 +31,9 @@ from django.shortcuts import render
 from accounts.models import User
 
 SEEN_SECONDS = 60
+DAY = 86_400
+LONGEST = 30 * DAY  # from signing in, however much it is used
+BEGAN, USED = "began", "used"  # what a session remembers of itself, in seconds since 1970
 
 # First match names it: browsers claim to be one another.
 BROWSERS = (
@@ -57,7 +68,7 @@ class Place:
 
 
 class LastSeenMiddleware:
-    """Notes, once a minute, when and from where a session was last used.
+    """Notes, once a minute, when and from where a session was last used; ends one that has lasted long enough.
 
     Signing in counts its attempts in Redis. While that is away nobody may guess, and so nobody signs in: a page says
     so, and who is signed in goes on.
@@ -68,12 +79,28 @@ class LastSeenMiddleware:
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
         key = request.session.session_key
-        if key and request.user.is_authenticated and _first_in_a_while(key):
+        inside = bool(key) and request.user.is_authenticated
+        if inside and _is_over(request):
+            logout(request)
+        elif inside and _first_in_a_while(str(key)):
             UserSession.objects.create_from_request(request)
-        return self.get_response(request)
+        response = self.get_response(request)
+        if inside and SESSION_KEY not in request.session:
+            response.headers["Clear-Site-Data"] = (
+                '"cache", "storage"'  # signed out: nothing stays in the browser
+            )
+        return response
 
     def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
         return render(request, "503.html", status=503) if isinstance(exception, redis.RedisError) else None
+
+
+def _is_over(request: HttpRequest) -> bool:
+    """Whether a session has lasted as long as any may. Where it is used for the first time in a day, it is saved."""
+    now, session = int(time.time()), request.session
+    if now - session.get(USED, 0) >= DAY:
+        session[USED] = now
+    return bool(now - session.setdefault(BEGAN, now) >= LONGEST)
 
 
 def _first_in_a_while(session_key: str) -> bool:
@@ -86,8 +113,22 @@ def _first_in_a_while(session_key: str) -> bool:
 @receiver(user_logged_in)
 def note_beginning(request: HttpRequest | None = None, **kwargs: Any) -> None:
     """A session that begins is written down as such: not again within the minute."""
-    if request is not None and request.session.session_key:
+    if request is None:
+        return
+    request.session[BEGAN] = request.session[USED] = int(time.time())
+    if request.session.session_key:
         _first_in_a_while(request.session.session_key)
+
+
+def confirmed_of_late(request: HttpRequest) -> bool:
+    """Whether a session's person has shown of late who they are, as what is delicate asks. To have signed in will do.
+
+    Who has no way to show it (no password, no second factor) is not asked.
+    """
+    records = get_authentication_records(request, request.user)
+    if records and time.time() - records[-1]["at"] < account_settings.REAUTHENTICATION_TIMEOUT:
+        return True
+    return not get_adapter().get_reauthentication_methods(request.user)
 
 
 def places_of(user: User, *, current_key: str | None) -> list[Place]:

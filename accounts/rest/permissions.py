@@ -1,7 +1,8 @@
 """What a role, a read-only key or a plan allows: one declaration on the view, read here.
 
 A view declares `roles`: who may `read`, who may `write`, and, where one of its actions differs, that action by name
-(`{"write": MANAGERS, "create": ADMINS}`). `needs_plan` likewise names what the pro plan is needed for.
+(`{"write": MANAGERS, "create": ADMINS}`). `needs_plan` likewise names what the pro plan is needed for, and `delicate`
+what a session is asked for once more, as on the pages: to have shown of late who one is. A key is not.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from accounts.errors import Forbidden, PlanRequired
 from accounts.middleware import Tenancy
 from accounts.models import Plan, Role
 from accounts.rest.problems import Problem
+from accounts.sessions import confirmed_of_late
 
 Roles = frozenset[str]
 EVERYONE: Roles = frozenset(Role.values)
@@ -43,4 +45,8 @@ class WorkspacePermission(BasePermission):
             raise Forbidden("Your role in this workspace does not allow this.")
         if {action, kind} & getattr(view, "needs_plan", frozenset()) and tenancy.workspace.plan != Plan.PRO:
             raise PlanRequired("Integrations need the pro plan.")
+        asked = action in getattr(view, "delicate", frozenset()) and tenancy.api_key is None
+        if asked and not confirmed_of_late(request._request):
+            detail = "Confirm that it is you, at /accounts/reauthenticate/, then send this again."
+            raise Problem(403, "confirmation-required", detail)
         return True

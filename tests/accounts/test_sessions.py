@@ -10,6 +10,7 @@ import redis
 import time_machine
 from allauth.usersessions.models import UserSession
 from django.core.cache import cache
+from django.core.management import CommandError, call_command
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
@@ -17,8 +18,9 @@ from django.utils import timezone
 from accounts.models import Membership
 from accounts.sessions import device_of
 from tests.accounts.test_signin import SECRET, ada, somewhere, try_in  # noqa: F401 - ada is a fixture
-from tests.factories import make_session
+from tests.factories import make_key, make_session
 from tests.pages.test_pages import words
+from tests.rest.client import Api
 
 pytestmark = pytest.mark.django_db
 
@@ -141,12 +143,51 @@ def test_page_opens_while_redis_is_away(ada: Membership, monkeypatch: pytest.Mon
     assert client.get("/").status_code == 200
 
 
-def test_session_ends_after_two_weeks(ada: Membership) -> None:  # noqa: F811
-    client = signed_in(ada)
-    with time_machine.travel(timezone.now() + timedelta(days=13)):
-        assert client.get("/").status_code == 200
-    with time_machine.travel(timezone.now() + timedelta(days=14, seconds=5)):
+def test_session_ends_after_a_week_without_use(ada: Membership) -> None:  # noqa: F811
+    client, began = signed_in(ada), timezone.now()
+    for days in (6, 12):  # each use puts it off
+        with time_machine.travel(began + timedelta(days=days)):
+            assert client.get("/").status_code == 200
+    with time_machine.travel(began + timedelta(days=19, seconds=5)):
         assert client.get("/").status_code == 302
+
+
+def test_session_ends_after_thirty_days_however_much_it_is_used(ada: Membership) -> None:  # noqa: F811
+    client, began = signed_in(ada), timezone.now()
+    for days in range(5, 30, 5):
+        with time_machine.travel(began + timedelta(days=days)):
+            assert client.get("/").status_code == 200
+    with time_machine.travel(began + timedelta(days=30, seconds=5)):
+        answer = client.get("/")
+    assert answer.status_code == 302
+    assert answer["Clear-Site-Data"]
+    assert not UserSession.objects.purge_and_list(ada.user)
+
+
+def test_signing_out_is_on_every_page_and_clears_the_browser(ada: Membership) -> None:  # noqa: F811
+    client = signed_in(ada)
+    for page in ("/", PAGE, "/clients/", "/accounts/password/change/"):
+        text = client.get(page).content.decode()
+        assert f'action="{reverse("account_logout")}"' in text, page
+        assert "Sign out" in text, page
+    assert "Clear-Site-Data" not in client.get("/").headers
+    answer = client.post(reverse("account_logout"))
+    assert answer["Clear-Site-Data"] == '"cache", "storage"'
+    assert client.get("/").status_code == 302
+
+
+def test_operator_ends_sessions(ada: Membership, stranger: Membership, capsys: Any) -> None:  # noqa: F811
+    first, second, theirs = signed_in(ada), signed_in(ada), Client()
+    theirs.force_login(stranger.user)
+    call_command("end_sessions", ada.user.email.upper())
+    assert capsys.readouterr().out == "Sessions ended: 2.\n"
+    assert {client.get("/").status_code for client in (first, second)} == {302}
+    assert theirs.get("/").status_code == 200
+    again = signed_in(ada)
+    call_command("end_sessions", everybody=True)
+    assert {client.get("/").status_code for client in (again, theirs)} == {302}
+    with pytest.raises(CommandError, match="Nobody"):
+        call_command("end_sessions", "nobody@signin.test")
 
 
 def test_queries_do_not_grow_with_sessions_of_others(ada: Membership, stranger: Membership) -> None:  # noqa: F811
@@ -211,3 +252,40 @@ def test_api_key_is_made_by_who_has_shown_of_late_who_they_are(ada: Membership) 
         assert "Confirm that it is you" in words(client.get(answer["Location"]))
         client.post(answer["Location"], {"password": SECRET})
         assert "is made" in words(client.post(place, values))
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "good"),
+    [
+        ("api-keys/", {"name": "Script"}, 201),
+        ("exports/", {"kind": "workspace"}, 202),
+        ("workspace/deletion/", {"name": "Northlight"}, 200),
+    ],
+)
+def test_what_is_delicate_asks_once_more_by_the_api_too(
+    path: str,
+    body: dict[str, str],
+    good: int,
+    ada: Membership,  # noqa: F811
+) -> None:
+    client, place = signed_in(ada), f"/api/v1/{path}"
+    with time_machine.travel(timezone.now() + timedelta(minutes=11)):
+        answer = client.post(place, body, content_type="application/json")
+        assert (answer.status_code, answer.json()["type"]) == (403, "confirmation-required")
+        assert client.get(place).status_code == 200  # reading asks nothing
+        confirmed(client)
+        assert client.post(place, body, content_type="application/json").status_code == good
+
+
+def test_key_that_a_key_makes_ends_with_it(ada: Membership) -> None:  # noqa: F811
+    until = timezone.now().replace(microsecond=0) + timedelta(days=1)
+    api = Api(ada, key=make_key(ada, expires_at=until))
+    later = (until + timedelta(days=1)).isoformat()
+    assert api.post("api-keys/", {"name": "Later", "expires_at": later}).json()["errors"].keys() == {
+        "expires_at"
+    }
+    for given in ({}, {"expires_at": None}, {"expires_at": until.isoformat()}):
+        made = api.post("api-keys/", {"name": "Script", **given})
+        assert made.status_code == 201
+        assert made.json()["expires_at"] == until.isoformat().replace("+00:00", "Z")
+    assert Api(ada).post("api-keys/", {"name": "Endless"}).json()["expires_at"] is None

@@ -87,6 +87,7 @@ SWEEPS = {
 }
 COMMANDS = {
     "create_workspace": "enters the scope of the workspace that it makes",
+    "end_sessions": "is about people, who belong to no workspace",
     "demo": "makes a workspace, and enters its scope",
     "harvest_nightly": "does what the task of that name does",
     "harvest_sandbox": "has no database",
