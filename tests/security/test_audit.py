@@ -50,6 +50,20 @@ def test_nobody_changes_or_deletes_a_line(deed: str, admin: Membership) -> None:
     assert [one.action for one in events(admin)] == ["workspace.created"]
 
 
+def test_nobody_empties_the_trail(admin: Membership) -> None:
+    """Tests of whole transactions have that trigger off, or they could not end (tests/conftest.py)."""
+
+    def attempt() -> None:
+        with connection.cursor() as cursor:
+            cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")  # nothing may be pending where a table is altered
+            cursor.execute("ALTER TABLE accounts_auditevent ENABLE TRIGGER accounts_auditevent_keep_whole")
+            cursor.execute("TRUNCATE accounts_workspace CASCADE")
+
+    with pytest.raises(IntegrityError, match="append-only"), transaction.atomic():
+        attempt()
+    assert events(admin)
+
+
 def test_erasing_another_workspace_opens_nothing(admin: Membership, stranger: Membership) -> None:
     def attempt() -> None:
         with tenant_scope(admin.workspace_id), connection.cursor() as cursor:
