@@ -3,6 +3,7 @@
 PYTHON_IN_VENV := .venv/bin/python
 UV ?= uv
 LOCK := $(UV) pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
+	--constraint requirements/weaknesses.in \
 	--no-header --no-emit-index-url --no-emit-find-links --quiet $(LOCKFLAGS)
 
 .PHONY: run test check format migrate lock audit erase clean venv

@@ -90,6 +90,34 @@ def test_what_is_installed_is_what_is_locked() -> None:
             assert pins("dev.txt")[name][1], f"{name} is missing, and nothing says that it may be"
 
 
+def test_no_locked_package_is_one_with_a_known_weakness() -> None:
+    """The audit that needs no network: of what was known when requirements/weaknesses.in was looked through."""
+    lines = (ROOT / "requirements/weaknesses.in").read_text().splitlines()
+    lowest = [Requirement(line.partition("#")[0]) for line in lines if not line.startswith("#")]
+    assert len(lowest) > 20
+    locked = pins("dev.txt")
+    for one in lowest:
+        version = locked[canonicalize_name(one.name)][0]
+        assert one.specifier.contains(version), f"{one.name} {version} has a known weakness: make lock"
+    assert "--constraint requirements/weaknesses.in" in (ROOT / "Makefile").read_text()
+
+
+def test_what_is_installed_fits_together() -> None:
+    """As `pip check` has it: each package has what it asks for, in a version that it takes."""
+    unfit = []
+    for found in metadata.distributions():
+        for line in found.requires or ():
+            wanted = Requirement(line)
+            if wanted.marker is None or wanted.marker.evaluate({"extra": ""}):
+                try:
+                    version = metadata.version(wanted.name)
+                except metadata.PackageNotFoundError:
+                    version = "none"
+                if version == "none" or not wanted.specifier.contains(version, prereleases=True):
+                    unfit.append(f"{found.metadata['Name']} asks for {line}, and there is {version}")
+    assert unfit == []
+
+
 def licences(name: str) -> list[str]:
     found: Any = metadata.metadata(name)
     if expression := found.get("License-Expression"):
