@@ -1,7 +1,8 @@
 """A workspace with a row in every tenant table, each text of it marked, made from the model registry.
 
 What the attacks and the erasing need: no table is forgotten, since the rows are made from what the models say of
-themselves. `fill(person, canary)` gives the id of the row made of each model.
+themselves. `fill(person, canary)` gives the id of the row made of each model; `filled(address, made)` puts those ids
+into an address, each where one of its kind belongs.
 """
 
 from __future__ import annotations
@@ -49,7 +50,7 @@ SPECIAL: dict[str, dict[str, Any]] = {
         "status": "connected", "provider": "harvest", "account_id": "880123", "remote_user_id": "1",
         "default_task": "", "remote_role": "administrator", "catalogue_read_at": NOW, "connected_at": NOW,
     },
-    "integrations.OutboundChange": {"fields": _both, "begun": None, "remedy": None},
+    "integrations.OutboundChange": {"state": "held", "fields": _both, "begun": None, "remedy": None},
     "integrations.SyncEvent": {"fields": _both},
     "integrations.SyncLink": {"base": None, "external_id": "5001", "account_id": "880123", "proposal": None},
     "integrations.SyncRun": {"state": "succeeded", "finished_at": NOW, "account_id": "880123", "attention": None},
@@ -133,3 +134,33 @@ def _text(field: Any, canary: str, number: int) -> str:
 
 def _nobody(canary: str) -> User:
     return User.objects.create_user(f"{canary}{next(_numbers)}@marked.test", name=f"{canary} person")
+
+
+# What stands before an id in an address, or is its name there, and the model whose name does not end so.
+NOUNS = {
+    "members": "membership", "people": "membership", "audit": "auditevent", "exports": "dataexport",
+    "export": "dataexport", "inbound": "timeproposal", "settlement": "statement", "runs": "syncrun",
+    "entries": "syncevent", "entry": "syncevent", "held": "outboundchange", "conflicts": "outboundchange",
+    "choose": "consent", "links": "clientlink",
+}  # fmt: skip
+
+
+def model_of(noun: str, made: dict[type[TenantModel], UUID]) -> type[TenantModel]:
+    """The model whose rows stand behind a noun of an address. Raises LookupError: it needs a line in NOUNS."""
+    ending = NOUNS.get(noun) or noun.replace("-", "").removesuffix("s")
+    for model in sorted(made, key=lambda one: len(one.__name__)):
+        if model.__name__.lower().endswith(ending):
+            return model
+    raise LookupError(f"{noun}: which model is that? Say so in NOUNS (tests/security/everything.py).")
+
+
+def filled(address: str, made: dict[type[TenantModel], UUID]) -> str:
+    """`runs/{id}/entries/{entry}/` with an id of the right kind in each place (`ID` is a place too)."""
+    parts: list[str] = []
+    for part in address.split("/"):
+        if part == "ID" or part.startswith("{"):
+            named = part.strip("{}").removesuffix("_id")
+            noun = parts[-1] if named in ("ID", "id") else named
+            part = str(made[model_of(noun, made)])
+        parts.append(part)
+    return "/".join(parts)
