@@ -81,6 +81,7 @@ NAMED = 5  # of what was created
 SHOWN_OF_LOGS = ("client", "project", "owner")
 SHOWN_OF_ENTRIES = (*(f"time_log__{name}" for name in SHOWN_OF_LOGS), "proposal__client")
 KEPT = 200  # of what an undo leaves are listed
+LEFT = "left-by-undo"  # in the session: a run's id, and what the undo of it left
 RUNS_CHANGED = "runs-changed"  # the history listens for it
 
 
@@ -550,7 +551,7 @@ def run(request: WorkspaceRequest, id: UUID) -> HttpResponse:
         "linked": _linked(one, page.rows),
         "chosen": reason or outcome,
         "peek": peek,
-        "kept": request.session.pop(f"kept-{id}", None),
+        "kept": _kept(request, id),
     }
     return render(request, "harvest/_entries.html" if peek else "harvest/run.html", context)
 
@@ -637,10 +638,17 @@ def undo(request: WorkspaceRequest, id: UUID) -> HttpResponse:
         f"Taken back: {entries}. {len(done.kept):,} stay; they are listed below, with the reason.",
         "",
     )
-    request.session[f"kept-{id}"] = [
-        [str(kept.time_log or ""), str(kept.proposal or ""), kept.detail] for kept in done.kept[:KEPT]
+    request.session[LEFT] = [
+        str(id),
+        [[str(kept.time_log or ""), str(kept.proposal or ""), kept.detail] for kept in done.kept[:KEPT]],
     ]
     return redirect("harvest-run", id)
+
+
+def _kept(request: WorkspaceRequest, id: UUID) -> list[list[str]] | None:
+    """What the last undo of this session left of a run, also when the page is looked at again."""
+    run_id, kept = request.session.get(LEFT, ("", None))
+    return kept if run_id == str(id) else None
 
 
 def _run(request: WorkspaceRequest, id: UUID) -> SyncRun:

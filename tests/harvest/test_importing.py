@@ -291,6 +291,8 @@ def test_a_run_held_by_a_dead_worker_is_claimed_again_and_counts_the_same(studio
     importing.execute_run(workspace_id=studio.workspace_id, run_id=run.id)
     shown = studio.shown(run)
     assert (shown["state"], shown["imported"], shown["skipped"]) == ("succeeded", 7, [])
+    importing.execute_run(workspace_id=studio.workspace_id, run_id=run.id)  # and once more, after its end
+    assert studio.shown(run) == shown
     with studio.scope(), pytest.raises(LeaseLost):
         prolong(held, lease_seconds=30)
 

@@ -264,6 +264,7 @@ def test_undo_asks_takes_back_and_lists_what_stays(mapped: Studio, browser: Clie
     assert "Taken back by undo" in said
     again = browser.get(url)
     assert b"undo/" not in again.content
+    assert "It has been edited since. Time log" in text_of(again)
     assert "taken back by undo" in text_of(browser.get(PAGE))
     with mapped.scope():
         assert [one.notes for one in TimeLog.objects.all()] == ["By hand"]
