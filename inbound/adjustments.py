@@ -18,6 +18,7 @@ from uuid import UUID
 from django.db.models import F, QuerySet
 from django.utils import timezone
 
+from accounts.audit import record_audit
 from accounts.errors import Forbidden, ServiceError
 from accounts.models import Membership, User, Workspace
 from clients.models import Client, Project
@@ -142,8 +143,8 @@ def restore_adjustment(*, adjustment: Adjustment, by: Membership) -> Adjustment:
     )
 
 
-def adjustments_to_settle(workspace: Workspace, client: Client) -> QuerySet[Adjustment]:
-    """The client's accepted adjustments, oldest first, on a statement or not: settlement knows which are.
+def adjustments_to_settle(workspace: Workspace, clients: Iterable[UUID]) -> QuerySet[Adjustment]:
+    """These clients' accepted adjustments, oldest first, on a statement or not: settlement knows which are.
 
     What to settle of each is its `lines` (none, one or two, each with its own place, rate and seconds, which may be
     negative). Only those of time that is settled still: what a void released is for the sync to change.
@@ -151,11 +152,11 @@ def adjustments_to_settle(workspace: Workspace, client: Client) -> QuerySet[Adju
     return (
         Adjustment.objects.filter(
             workspace=workspace,
-            client=client,
+            client_id__in=list(clients),
             status=AdjustmentStatus.ACCEPTED,
             created_at__gte=F("time_log__settled_at"),
         )
-        .select_related("time_log", "project", "activity_type")
+        .select_related("time_log__owner", "time_log__work_item")
         .order_by("id")
     )
 
@@ -188,12 +189,22 @@ def _decide(
             raise ServiceError("Harvest has changed again since: decide on the newer adjustment.")
         if row.status == AdjustmentStatus.ACCEPTED:
             adjustment_restoring.send(sender=Adjustment, adjustment=row)
-    decided = after != AdjustmentStatus.PENDING
+    decided, was = after != AdjustmentStatus.PENDING, row.status
     row.status = after
     row.decided_by = by.user if decided else None
     row.decided_at = timezone.now() if decided else None
     row.updated_at = timezone.now()
     row.save(update_fields=["status", "decided_by", "decided_at", "updated_at"])
+    record_audit(
+        workspace=by.workspace,
+        actor=by.user,
+        action=f"adjustment.{after if decided else 'restored'}",
+        target=f"{row.client}, {row.spent_date}, {row.hours_delta:+} h",
+        adjustment=row.id,
+        time_log=log.id,
+        before={"status": was},
+        after={"status": after},
+    )
     return row
 
 

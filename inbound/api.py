@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -13,16 +14,17 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from accounts.rest.fields import NOTHING, IdField, Moment, Money, Reference, Resource, parse_id
-from accounts.rest.filters import by_choice, by_id, since, until
+from accounts.rest.filters import by_choice, by_id, by_text, since, until
 from accounts.rest.views import ListViewSet
 from clients.selectors import projects_of
 from inbound import adjustments, services
 from inbound.models import Adjustment, AdjustmentKind, AdjustmentStatus, ProposalStatus, TimeProposal
 from inbound.selectors import adjustments_of, proposals_of, suggestions_for
 from timelogs.api import HoursField
-from timelogs.selectors import activity_types_of, work_items_of
+from timelogs.selectors import activity_types_of, with_words, work_items_of
 
 MOST_AT_ONCE = 500
+WORDS = "Beginnings of words in the notes, all of which must be there."
 
 
 class WorkItemSuggestionSerializer(Resource):
@@ -112,6 +114,7 @@ class ProposalViewSet(ListViewSet[TimeProposal]):
         "status": by_choice("status", ProposalStatus),
         "from": since("spent_date"),
         "to": until("spent_date"),
+        "q": by_text(with_words, WORDS),
     }
     orderings = {"spent_date": "spent_date", "created_at": "created_at"}
     default_ordering = "-spent_date"
@@ -223,9 +226,11 @@ class AdjustmentViewSet(ListViewSet[Adjustment]):
     filters = {
         "client": by_id("client"),
         "time_log": by_id("time_log"),
+        "owner": by_id("time_log__owner"),
         "status": by_choice("status", AdjustmentStatus),
         "from": since("spent_date"),
         "to": until("spent_date"),
+        "q": by_text(partial(with_words, field="time_log__notes"), WORDS),
     }
     orderings = {"spent_date": "spent_date", "created_at": "created_at"}
     default_ordering = "-created_at"

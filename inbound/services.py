@@ -1,7 +1,7 @@
 """Deciding time proposals: accept, dismiss, restore; one at a time or many.
 
 Each step locks the proposal and updates it with the old state in the filter: of two people pressing at once one makes
-the log, and the other gets the same proposal back with that log.
+the log, and the other gets the same proposal back with that log. Each is a line of the audit trail.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from uuid import UUID
 from django.db import models, transaction
 from django.utils import timezone
 
+from accounts.audit import record_audit
 from accounts.errors import Forbidden, InUse, Invalid, ServiceError, Settled
 from accounts.ids import uuid7
 from accounts.models import Membership
@@ -21,6 +22,7 @@ from clients.models import Project
 from inbound.models import ProposalStatus, TimeProposal
 from inbound.signals import proposal_accepted, proposal_reopening
 from timelogs.models import ActivityType, Source, SyncState, TimeLog, WorkItem
+from timelogs.money import hours_of
 from timelogs.signals import time_log_changed
 
 WORDS = {
@@ -86,7 +88,7 @@ def restore_proposal(*, proposal: TimeProposal, by: Membership) -> TimeProposal:
     if row.status == ProposalStatus.PENDING:
         return row
     _expect(row, ProposalStatus.DISMISSED)
-    _move(row, ProposalStatus.DISMISSED, ProposalStatus.PENDING, None)
+    _move(row, ProposalStatus.DISMISSED, ProposalStatus.PENDING, by)
     return row
 
 
@@ -107,7 +109,7 @@ def undo_proposal(*, proposal: TimeProposal, by: Membership) -> TimeProposal:
     if not _untouched(log):
         raise InUse("This time has been changed since it was accepted, so that cannot be undone.")
     proposal_reopening.send(sender=TimeProposal, proposal=row, time_log=log)
-    _move(row, ProposalStatus.ACCEPTED, ProposalStatus.PENDING, None)
+    _move(row, ProposalStatus.ACCEPTED, ProposalStatus.PENDING, by)
     # Told as the undo of a run is: as a sync's doing it goes no further, and never to Harvest.
     time_log_changed.send(
         sender=TimeLog, workspace_id=log.workspace_id, time_log_ids=[log.id], change="deleted", origin="sync"
@@ -232,14 +234,15 @@ def _move(
     row: TimeProposal,
     before: ProposalStatus,
     after: ProposalStatus,
-    by: Membership | None,
+    by: Membership,
     time_log: TimeLog | None = None,
 ) -> None:
+    decided = after != ProposalStatus.PENDING
     values = {
         "status": after,
         "time_log": time_log,
-        "decided_by": by.user if by else None,
-        "decided_at": timezone.now() if by else None,
+        "decided_by": by.user if decided else None,
+        "decided_at": timezone.now() if decided else None,
     }
     changed = TimeProposal.objects.filter(pk=row.pk, workspace_id=row.workspace_id, status=before).update(
         **values
@@ -248,6 +251,28 @@ def _move(
         raise ServiceError("Somebody else decided this proposal at the same moment. Load it again.")
     for field, value in values.items():
         setattr(row, field, value)
+    record_audit(
+        workspace=row.workspace_id,
+        actor=by.user,
+        action=f"proposal.{after if decided else 'restored'}",
+        target=f"{row.client}, {row.spent_date}, {hours_of(row.seconds)} h",
+        proposal=row.id,
+        external_id=row.external_id,
+        before={"status": before},
+        after={"status": after},
+        **_placed(time_log),
+    )
+
+
+def _placed(log: TimeLog | None) -> dict[str, Any]:
+    """What an accepted proposal became, for the audit trail."""
+    if log is None:
+        return {}
+    return {
+        "time_log": log.id,
+        "work_item": log.work_item.key if log.work_item else None,
+        "project": log.project.name if log.project else None,
+    }
 
 
 def _log_of(

@@ -15,12 +15,13 @@ from typing import Any
 from uuid import UUID
 
 from django.db import connection
-from django.db.models import Exists, F, OuterRef, QuerySet
+from django.db.models import Exists, OuterRef, QuerySet
 
 from accounts import keyset
 from accounts.models import Workspace
 from clients.models import Project
-from inbound.models import Adjustment, AdjustmentStatus
+from inbound.adjustments import adjustments_to_settle
+from inbound.models import Adjustment
 from settlement.budget_selectors import statement_budget
 from settlement.models import EntryKind, Statement, StatementEntry
 from settlement.statement_math import TIME, Line, Sheet, thawed
@@ -91,14 +92,12 @@ def sheet_of(statement: Statement) -> Sheet:
     sheet = sheets_of(workspace, [statement])[statement.id]
     if not statement.is_draft:
         return sheet
-    return Sheet(sheet.client, sheet.currency, sheet.lines, budgets_of(statement))
+    return Sheet(sheet.client, sheet.currency, sheet.lines, budgets_of(statement, logs_for(statement)))
 
 
-def budgets_of(statement: Statement) -> tuple[dict[str, Any], ...]:
-    """The client's budgets before and after a draft's time, as `StatementBudget.as_json` says them; three queries."""
-    found = statement_budget(
-        statement.client, statement.from_date, statement.to_date, logs=logs_for(statement)
-    )
+def budgets_of(statement: Statement, logs: QuerySet[TimeLog]) -> tuple[dict[str, Any], ...]:
+    """The client's budgets before and after a draft's logs, as `StatementBudget.as_json` says them; three queries."""
+    found = statement_budget(statement.client, statement.from_date, statement.to_date, logs=logs)
     return tuple(one.as_json() for one in found)
 
 
@@ -180,31 +179,24 @@ def entries_from(logs: QuerySet[TimeLog], statement: Statement) -> list[Statemen
 
 
 def free_adjustments(workspace: Workspace, clients: Sequence[UUID]) -> QuerySet[Adjustment]:
-    """These clients' accepted adjustments of time that is settled still, on no live statement, oldest first.
-
-    Of several clients at once what `inbound.adjustments.adjustments_to_settle` says of one.
-    """
+    """These clients' adjustments to settle that are on no live statement, oldest first."""
     held = StatementEntry.objects.filter(workspace=workspace, adjustment_id=OuterRef("id"))
-    return (
-        Adjustment.objects.filter(
-            ~Exists(held),
-            workspace=workspace,
-            client_id__in=clients,
-            status=AdjustmentStatus.ACCEPTED,
-            created_at__gte=F("time_log__settled_at"),
-        )
-        .select_related("time_log__owner", "time_log__work_item")
-        .order_by("id")
-    )
+    return adjustments_to_settle(workspace, clients).filter(~Exists(held))
 
 
 def adjustments_on(workspace: Workspace, drafts: Iterable[Statement]) -> dict[UUID, list[StatementEntry]]:
     """The adjustments that drafts take, as entries not saved, by draft; in three queries."""
+    drafts = list(drafts)
+    free = free_adjustments(workspace, [one.client_id for one in drafts])
+    return adjustment_entries(workspace, free, drafts)
+
+
+def adjustment_entries(
+    workspace: Workspace, adjustments: Iterable[Adjustment], drafts: Iterable[Statement]
+) -> dict[UUID, list[StatementEntry]]:
+    """Adjustments as entries of their client's draft, not saved, by draft; in two queries."""
     by_client = {one.client_id: one for one in drafts}
-    adjustments = list(free_adjustments(workspace, list(by_client)))
     entries: dict[UUID, list[StatementEntry]] = defaultdict(list)
-    if not adjustments:
-        return entries
     parts = [(one, number, part) for one in adjustments for number, part in enumerate(one.lines)]
     projects = _names(Project.objects, workspace, {part.project_id for _, _, part in parts})
     kinds = _names(ActivityType.objects, workspace, {part.activity_type_id for _, _, part in parts})

@@ -1,10 +1,11 @@
-"""Writing statements: drafting, issuing, voiding.
+"""Writing statements: drafting, issuing, voiding; each is a line of the audit trail.
 
 Why no log is ever on two live statements: a draft holds nothing; issuing writes an entry for each log that the draft
 takes, and the database lets each log be held by one entry (`settlement_entry_log_once`). A client has one draft at a
 time, so two issues meet on a log only where a log changes its client between them, and there the row locks decide.
 
-Why nothing slips: issuing locks the draft, then its logs in the order of their ids, and reads their values after that.
+Why nothing slips: issuing locks the draft, then all the logs that it deals with in the order of their ids (as everybody
+does, so that no two wait for each other), and reads their values after that.
 An edit that came first is waited for, and its outcome is what is issued; one that comes after finds the log settled and
 is refused. A log made meanwhile is a late one: for the next statement.
 
@@ -15,6 +16,7 @@ back took no number. A void statement keeps its own.
 from __future__ import annotations
 
 from datetime import date
+from typing import Any
 
 from django.db import IntegrityError, connection, transaction
 from django.utils import timezone
@@ -29,7 +31,7 @@ from settlement.models import Statement, StatementCounter, StatementEntry, State
 from settlement.signals import time_released
 from settlement.statement_math import Sheet
 from settlement.statement_selectors import (
-    adjustments_on,
+    adjustment_entries,
     budgets_of,
     entries_from,
     free_adjustments,
@@ -79,6 +81,7 @@ def draft_statement(
             "period, or delete it first.",
             statement=str(there.id),
         ) from error
+    _record("drafted", statement, by, period=_period(statement))
     return statement
 
 
@@ -89,10 +92,13 @@ def change_period(
     _check_may_settle(by)
     statement = _locked(statement)
     _expect_draft(statement, "changed")
+    before = _period(statement)
     statement.from_date = from_date or statement.from_date
     statement.to_date = to_date or statement.to_date
     _check_period(statement.from_date, statement.to_date)
     statement.save(update_fields=["from_date", "to_date"])
+    if (after := _period(statement)) != before:
+        _record("changed", statement, by, before={"period": before}, after={"period": after})
     return statement
 
 
@@ -101,6 +107,7 @@ def delete_draft(*, statement: Statement, by: Membership) -> None:
     _check_may_settle(by)
     statement = _locked(statement)
     _expect_draft(statement, "deleted")
+    _record("deleted", statement, by, period=_period(statement))
     statement.delete()
 
 
@@ -113,23 +120,24 @@ def issue_statement(*, statement: Statement, by: Membership) -> Statement:
     statement = _locked(statement)
     _expect_draft(statement, "issued again")
     workspace = statement.workspace
-    # What the lock waited for is found as it was left: a log that left the period or the client meanwhile is not.
-    taken = logs_for(statement).select_for_update().order_by("id").values_list("id", flat=True)
-    logs = TimeLog.objects.filter(workspace=workspace, id__anyof=list(taken))
-    # An adjustment's log first, as Inbound locks it: neither a decision nor a void of its statement comes between.
-    adjustments = free_adjustments(workspace, [statement.client_id])
-    adjusted = TimeLog.objects.filter(workspace=workspace, id__in=adjustments.values("time_log_id"))
-    list(adjusted.select_for_update().order_by("id").values_list("id"))
-    list(adjustments.select_for_update(of=("self",)))
+    free = free_adjustments(workspace, [statement.client_id])
+    # The logs that it takes and those that are adjusted, all of them in one order, as a void and a sync lock theirs;
+    # and an adjustment's log before it, as Inbound does: neither a decision nor a void of its statement comes between.
+    ids = [*logs_for(statement).values_list("id", flat=True), *free.values_list("time_log_id", flat=True)]
+    locked = TimeLog.objects.filter(workspace=workspace, id__anyof=ids)
+    list(locked.select_for_update().order_by("id").values_list("id"))
+    # What the locks waited for is found as it was left: a log that left the period or the client meanwhile is not.
+    logs = logs_for(statement).filter(id__anyof=ids)
+    adjustments = list(free.filter(time_log__id__anyof=ids).select_for_update(of=("self",)))
     entries = entries_from(logs.order_by("id"), statement)
-    entries += adjustments_on(workspace, [statement])[statement.id]
+    entries += adjustment_entries(workspace, adjustments, [statement])[statement.id]
     if not entries:
         raise Invalid({"detail": [NOTHING]})
     sheet = Sheet.of(
         statement.client.name,
         workspace.currency,
         lines_of(entries, workspace.currency),
-        budgets_of(statement),
+        budgets_of(statement, logs),
     )
     _write(entries)
     now = timezone.now()
@@ -138,13 +146,11 @@ def issue_statement(*, statement: Statement, by: Membership) -> Statement:
     statement.issued_at, statement.issued_by = now, by.user
     statement.number = _next_number(workspace)
     statement.save(update_fields=["status", "frozen", "issued_at", "issued_by", "number"])
-    record_audit(
-        workspace=workspace,
-        actor=by.user,
-        action="statement.issued",
-        target=f"{statement}, {statement.client}",
-        statement=str(statement.id),
-        period=f"{statement.from_date} → {statement.to_date}",
+    _record(
+        "issued",
+        statement,
+        by,
+        period=_period(statement),
         amount=f"{sheet.amount} {sheet.currency}",
         entries=len(entries),
     )
@@ -184,19 +190,26 @@ def void_statement(*, statement: Statement, by: Membership) -> Statement:
     statement.status = StatementStatus.VOID
     statement.voided_at, statement.voided_by = timezone.now(), by.user
     statement.save(update_fields=["status", "voided_at", "voided_by"])
+    _record("voided", statement, by)
     if released:
         time_released.send(Statement, workspace_id=statement.workspace_id, time_log_ids=released)
-    record_audit(
-        workspace=statement.workspace,
-        actor=by.user,
-        action="statement.voided",
-        target=f"{statement}, {statement.client}",
-        statement=str(statement.id),
-    )
     return statement
 
 
 # --- Inside ----------------------------------------------------------------------------------------------------------
+def _record(deed: str, statement: Statement, by: Membership, **data: Any) -> None:
+    record_audit(
+        workspace=statement.workspace,
+        actor=by.user,
+        action=f"statement.{deed}",
+        target=f"{statement}, {statement.client}",
+        statement=statement.id,
+        **data,
+    )
+
+
+def _period(statement: Statement) -> str:
+    return f"{statement.from_date} → {statement.to_date}"
 
 
 def _write(entries: list[StatementEntry]) -> None:

@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from accounts.errors import Forbidden, ServiceError
-from accounts.models import Membership
+from accounts.models import AuditEvent, Membership
 from accounts.tenancy import tenant_scope
 from clients.models import Client
 from harvest.undo import undo_run
@@ -252,15 +252,15 @@ def test_voided_statement_ends_its_adjustments(admin: Membership, acme: Client, 
     log = settled_log(admin, acme)
     accept_adjustment(adjustment=noted(log, seconds=7200), by=admin)
     waits = noted(log, seconds=9000)
-    assert len(adjustments_to_settle(admin.workspace, acme)) == 1
+    assert len(adjustments_to_settle(admin.workspace, [acme.id])) == 1
     TimeLog.objects.filter(id=log.id).update(settled_at=None)
-    assert not adjustments_to_settle(admin.workspace, acme)
+    assert not adjustments_to_settle(admin.workspace, [acme.id])
     with pytest.raises(ServiceError, match="no issued statement any more"):
         accept_adjustment(adjustment=waits, by=admin)
     assert note(log, seconds=9000) is None
     assert states(log) == [ACCEPTED, WITHDRAWN]
     TimeLog.objects.filter(id=log.id).update(settled_at=timezone.now(), seconds=9000)
-    assert not adjustments_to_settle(admin.workspace, acme)
+    assert not adjustments_to_settle(admin.workspace, [acme.id])
     assert noted(log, seconds=9360).seconds_delta == 360
 
 
@@ -367,6 +367,16 @@ def test_accept_dismiss_restore(admin: Membership, acme: Client) -> None:
         answer = api.post(f"{path}{deed}/")
         assert (answer.status_code, answer.json()["status"]) == (200, status)
         assert (answer.json()["decided_at"] is None) == (status == "pending")
+    with tenant_scope(admin.workspace_id):  # each deed is a line of the trail, and no other press is
+        trail = AuditEvent.objects.filter(action__startswith="adjustment.").order_by("id")
+        assert [(one.action, one.actor_id, one.target) for one in trail] == [
+            (f"adjustment.{deed}", admin.user_id, "Acme, 2026-06-01, +1.00 h")
+            for deed in ("dismissed", "restored", "accepted", "restored")
+        ]
+        assert trail[2].data == {
+            "adjustment": str(row.id), "time_log": str(row.time_log_id),
+            "before": {"status": "pending"}, "after": {"status": "accepted"},
+        }  # fmt: skip
 
 
 def test_decided_one_is_not_decided_otherwise(admin: Membership, acme: Client) -> None:
@@ -429,11 +439,13 @@ def test_stranger_finds_nothing(admin: Membership, stranger: Membership, acme: C
     assert api.get("inbound/adjustments/", client=str(acme.id)).json()["results"] == []
 
 
-def test_filters(admin: Membership, acme: Client) -> None:
+def test_filters(admin: Membership, member: Membership, acme: Client) -> None:
     other = make_client(admin.workspace)
     rows = [
-        noted(settled_log(admin, client, on=date(2026, 6, 1) + timedelta(days=days)), seconds=60)
-        for days, client in enumerate([acme, other, acme])
+        noted(settled_log(owner, client, on=date(2026, 6, 1) + timedelta(days=days), notes=notes), seconds=60)
+        for days, (owner, client, notes) in enumerate(
+            [(admin, acme, ""), (admin, other, "Header"), (member, acme, "")]
+        )
     ]
     api = Api(admin)
     api.post(f"inbound/adjustments/{rows[0].id}/dismiss/")
@@ -450,6 +462,8 @@ def test_filters(admin: Membership, acme: Client) -> None:
     assert found(from_="2026-06-02") == [2, 1]
     assert found(to="2026-06-01") == [0]
     assert found(time_log=rows[1].time_log_id) == [1]
+    assert found(owner=member.user_id) == [2]
+    assert found(q="head") == [1]
     assert found(ordering="spent_date") == [0, 1, 2]
     for query, field in [
         ({"status": "open"}, "status"), ({"from_": "x"}, "from"), ({"client": "x"}, "client"), ({"no": "x"}, "no"),

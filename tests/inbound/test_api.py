@@ -14,7 +14,7 @@ from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.ids import uuid7
-from accounts.models import Membership
+from accounts.models import AuditEvent, Membership
 from accounts.tenancy import tenant_scope
 from clients.models import Client
 from inbound.adjustments import note_difference
@@ -102,7 +102,7 @@ def test_proposal_shows_its_entry_and_suggests_work_items(
 
 
 def test_list_filters(admin: Membership, member: Membership, acme: Client) -> None:
-    first = make_proposal(admin, acme, on=date(2026, 6, 1))
+    first = make_proposal(admin, acme, "Header fix", on=date(2026, 6, 1))
     second = make_proposal(
         member, make_client(admin.workspace), on=date(2026, 6, 2), status=ProposalStatus.DISMISSED
     )
@@ -113,6 +113,7 @@ def test_list_filters(admin: Membership, member: Membership, acme: Client) -> No
         ({"status": "pending"}, [first]),
         ({"status": "dismissed"}, [second]),
         ({"owner": member.user_id}, [second]),
+        ({"q": "fi head"}, [first]),
         ({"from": "2026-06-02"}, [second]),
         ({"to": "2026-06-01"}, [first]),
         ({"ordering": "spent_date"}, [first, second]),
@@ -228,7 +229,7 @@ def test_withdrawn_proposal_is_not_decided(admin: Membership, acme: Client) -> N
 
 
 def test_decision_says_who_and_when(admin: Membership, designer: Membership, acme: Client) -> None:
-    proposal = make_proposal(admin, acme)
+    proposal, item = make_proposal(admin, acme, external_id="99"), make_work_item(acme)
     path = f"inbound/proposals/{proposal.id}/"
 
     def decided() -> tuple[Any, bool]:
@@ -238,8 +239,26 @@ def test_decision_says_who_and_when(admin: Membership, designer: Membership, acm
 
     Api(designer).post(f"{path}dismiss/")
     assert decided() == (designer.user_id, True)
+    Api(designer).post(f"{path}dismiss/")  # again: no deed
     Api(admin).post(f"{path}restore/")
     assert decided() == (None, False)
+    bulk = {"ids": [str(proposal.id)], "action": "accept", "work_item": str(item.id)}
+    Api(designer).post("inbound/proposals/bulk/", bulk)
+    (log,) = logs(admin)
+    Api(admin).post(f"{path}undo/")
+    with tenant_scope(admin.workspace_id):
+        trail = AuditEvent.objects.filter(action__startswith="proposal.").order_by("id")
+        assert [(one.action, one.actor_id) for one in trail] == [
+            ("proposal.dismissed", designer.user_id),
+            ("proposal.restored", admin.user_id),
+            ("proposal.accepted", designer.user_id),
+            ("proposal.restored", admin.user_id),
+        ]
+        assert {one.target for one in trail} == {"Acme, 2026-06-01, 1.00 h"}
+        assert trail[2].data == {
+            "proposal": str(proposal.id), "external_id": "99", "time_log": str(log.id), "work_item": item.key,
+            "project": None, "before": {"status": "pending"}, "after": {"status": "accepted"},
+        }  # fmt: skip
 
 
 def test_link_points_to_the_log_before_its_change_is_told(admin: Membership, acme: Client) -> None:

@@ -15,6 +15,7 @@ from django.db import connection, transaction
 from accounts.errors import Invalid, ServiceError, Settled
 from accounts.models import Membership
 from accounts.tenancy import tenant_scope
+from harvest.agreement import lock_logs
 from inbound.adjustments import restore_adjustment
 from settlement.models import Statement, StatementEntry
 from settlement.statements import NotDraft, NotIssued
@@ -46,8 +47,13 @@ def awaited() -> bool:
     return bool(row[0])
 
 
-def crossing(first: Callable[[], Any], second: Callable[[], Any]) -> tuple[Any, Any]:
-    """Run `first` in a transaction that stays open until `second` waits for it; what each returned or raised."""
+def crossing(
+    first: Callable[[], Any], second: Callable[[], Any], *, then: Callable[[], Any] | None = None
+) -> tuple[Any, Any]:
+    """Run `first` in a transaction that stays open until `second` waits for it; what each returned or raised.
+
+    then: done in that transaction while the second waits.
+    """
     done = threading.Event()
 
     def hold() -> Any:
@@ -59,6 +65,8 @@ def crossing(first: Callable[[], Any], second: Callable[[], Any]) -> tuple[Any, 
                 if time.monotonic() > until:
                     raise AssertionError("The second did not wait for the first.")
                 time.sleep(0.01)
+            if then is not None:
+                then()
             return result
 
     def follow() -> Any:
@@ -207,6 +215,24 @@ def test_statement_is_not_voided_while_its_time_is_adjusted(admin: Membership) -
     _, found = crossing(partial(issue, admin, second), partial(void, admin, first))
     assert isinstance(found, ServiceError), found
     assert "Statement 2 adjusts time of this one" in found.detail
+
+
+def test_issue_and_sync_lock_in_one_order(admin: Membership) -> None:
+    """A sync that holds the older log, which is adjusted, gets the newer one, which is to be settled, too."""
+    client = make_client(admin.workspace)
+    older = make_time_log(admin, client)
+    issued(admin, client)
+    make_adjustment(older, (-60, "0.00"))
+    newer = make_time_log(admin, client, seconds=120)
+    statement = draft(admin, client)
+
+    def lock(log: TimeLog) -> None:
+        with tenant_scope(admin.workspace_id):
+            lock_logs(admin.workspace_id, [log.id])
+
+    _, found = crossing(partial(lock, older), partial(issue, admin, statement), then=partial(lock, newer))
+    assert isinstance(found, Statement), found
+    assert sorted(one.seconds for one in entries(admin.workspace, statement)) == [-60, 120]
 
 
 def test_adjustment_of_time_that_is_released_meanwhile_stays_off(admin: Membership) -> None:

@@ -167,6 +167,35 @@ def test_period_of_a_draft_is_changed_and_a_draft_deleted(admin: Membership, cli
         assert TimeLog.objects.get(pk=log.pk).settled_at is None
 
 
+def test_each_deed_is_a_line_of_the_trail(admin: Membership, client: Client) -> None:
+    designer = make_member(admin.workspace, Role.DESIGNER)
+    make_time_log(admin, client)
+    first = draft(admin, client)
+    with tenant_scope(admin.workspace_id):
+        change_period(statement=first, by=designer, to_date=date(2026, 6, 29))
+        change_period(statement=first, by=designer, to_date=date(2026, 6, 29))  # again: no deed
+        delete_draft(statement=first, by=designer)
+    second = draft(designer, client)
+    issue(admin, second)
+    void(admin, second)
+    with tenant_scope(admin.workspace_id):
+        trail = AuditEvent.objects.filter(action__startswith="statement.").order_by("id")
+        said = [(one.action, one.actor_id, one.target) for one in trail]
+        assert said == [
+            ("statement.drafted", admin.user_id, "Draft statement, Acme"),
+            ("statement.changed", designer.user_id, "Draft statement, Acme"),
+            ("statement.deleted", designer.user_id, "Draft statement, Acme"),
+            ("statement.drafted", designer.user_id, "Draft statement, Acme"),
+            ("statement.issued", admin.user_id, "Statement 1, Acme"),
+            ("statement.voided", admin.user_id, "Statement 1, Acme"),
+        ]
+        assert trail[1].data == {
+            "statement": str(first.id),
+            "before": {"period": "2026-06-01 → 2026-06-30"},
+            "after": {"period": "2026-06-01 → 2026-06-29"},
+        }
+
+
 # --- Issuing ---------------------------------------------------------------------------------------------------------
 def test_issue_numbers_freezes_and_settles(admin: Membership, client: Client) -> None:
     project = make_project(client, "Website")
