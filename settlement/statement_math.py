@@ -151,6 +151,13 @@ class Sheet:
     def entries(self) -> int:
         return sum(line.entries for line in self.lines)
 
+    @property
+    def budget_note(self) -> str:
+        """What to say below the budgets: they are used by time as it stands, which adjustments leave as it was."""
+        adjusted = any(line.kind == ADJUSTMENT for line in self.lines)
+        note = "Adjustments are not counted here: a budget is used by time as it was logged."
+        return note if adjusted and self.budgets else ""
+
     def as_json(self) -> dict[str, Any]:
         """All of it, as it is frozen: amounts too, so that what was issued stands whatever this module becomes."""
         return {

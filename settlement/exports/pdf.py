@@ -88,6 +88,7 @@ def content(report: Report, paper: Paper) -> dict[str, Any]:
             )
         ],
         "budgets": [_budget(one, sheet.currency) for one in sheet.budgets],
+        "budget_note": sheet.budget_note,
         "groups": [
             {
                 "name": f"{project_name(line)}, {printable(line.activity_type_name) or 'without activity type'}",

@@ -154,6 +154,8 @@ def _statement(page: Sheet, report: Report, styles: dict[str, Any]) -> None:
             (Decimal(one["remaining_before"]), style),
             (Decimal(one["remaining_after"]), style),
         )
+    if sheet.budget_note:
+        page.write((sheet.budget_note, text))
 
 
 def _entries(page: Sheet, report: Report, styles: dict[str, Any]) -> None:

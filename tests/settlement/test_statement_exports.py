@@ -179,6 +179,10 @@ def test_budgets_are_in_every_file(statement: Statement) -> None:
     ]  # fmt: skip
     assert f"{hours['remaining_before']} h {hours['remaining_after']} h" in text
     assert f"USD {money['remaining_before']} USD {money['remaining_after']}" in text
+    note = "Adjustments are not counted here: a budget is used by time as it was logged."
+    assert note in text
+    assert note in [row[0] for row in book]
+    assert replace(report.sheet, lines=report.sheet.lines[:1]).budget_note == ""  # of time alone
 
 
 def test_csv_runs_no_formula_and_keeps_numbers(admin: Membership) -> None:
