@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import date
+from itertools import chain, count
 
 from accounts.templatetags.ui import duration_text
 from timelogs.selectors import Day
@@ -69,8 +70,9 @@ class Chart:
 
 
 def step_for(hours: float) -> int:
-    """Whole hours between two lines, so that there are at most five."""
-    return next(step for step in (1, 2, 4, 5, 8, 10, 20, 25, 40, 50, 100, 1000) if hours <= 4 * step)
+    """Whole hours between two lines, so that there are at most five, however many people log their time."""
+    steps = chain((1, 2, 4, 5, 8), (10**power * part for power in count() for part in (10, 20, 25, 40, 50)))
+    return next(step for step in steps if hours <= 4 * step)
 
 
 def chart_of(*, id: str, title: str, days: list[Day], today: date) -> Chart:

@@ -17,6 +17,7 @@ from accounts.ids import uuid7
 from accounts.models import Membership, Plan
 from accounts.notices import tell
 from accounts.tenancy import tenant_scope
+from config.charts import step_for
 from integrations.models import Connection, OutboundChange, RunKind, SyncRun
 from settlement.models import Budget
 from tests.factories import (
@@ -127,6 +128,13 @@ def test_chart_has_a_text_alternative_and_a_table(admin: Membership, browser: Br
     assert html.count(f'role="img" aria-label="Everybody&#x27;s time, the last 14 days: {label}"') == 2
     assert "style=" not in html
     assert "Everybody" not in browser.get("/?who=me").content.decode()
+
+
+@pytest.mark.parametrize(
+    ("hours", "step"), [(0, 1), (8, 2), (33, 10), (400, 100), (401, 200), (4001, 2000), (20_001, 10_000)]
+)
+def test_steps_of_the_chart_are_round_and_at_most_four(hours: float, step: int) -> None:
+    assert step_for(hours) == step
 
 
 def test_what_waits(admin: Membership, browser: Browser) -> None:

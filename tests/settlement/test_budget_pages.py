@@ -142,7 +142,9 @@ def test_all_budgets_in_order_with_their_state(admin: Membership, visit: Visit) 
         save_project(workspace=workspace, project=old, archived=True)
         save_client(workspace=workspace, client=gone, archived=True)
     browser = visit(admin)
-    active = text_of(browser.get(reverse("budgets")))
+    answer = browser.get(reverse("budgets"))
+    assert 'href="/clients/" aria-current="page"' in answer.content.decode()  # its place in the frame
+    active = text_of(answer)
     assert re.findall(r"(Acme / Old|Acme / Site|Acme|bolt|Zed) (?:Over )?1 – 30 Jun", active) == [
         "Acme", "Acme / Site", "bolt",
     ]  # fmt: skip
