@@ -110,7 +110,7 @@ class TimeLog(TenantChild):
         Project, on_delete=models.PROTECT, null=True, blank=True, related_name="time_logs"
     )
     work_item = TenantForeignKey(
-        WorkItem, on_delete=models.PROTECT, null=True, blank=True, related_name="time_logs"
+        WorkItem, on_delete=models.PROTECT, null=True, blank=True, related_name="time_logs", db_index=False
     )
     activity_type = TenantForeignKey(
         ActivityType, on_delete=models.PROTECT, null=True, blank=True, related_name="time_logs"
@@ -162,6 +162,11 @@ class TimeLog(TenantChild):
                 fields=["workspace", "owner", "-spent_date", "-id"],
                 condition=models.Q(deleted_at=None),
                 name="timelogs_by_owner",
+            ),
+            models.Index(
+                fields=["workspace", "work_item"],
+                condition=models.Q(work_item__isnull=False),
+                name="timelogs_by_work_item",
             ),
         ]
 
