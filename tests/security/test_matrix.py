@@ -12,7 +12,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 from uuid import UUID
 
@@ -25,7 +24,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from accounts.models import ApiKeyAccess, Membership, Plan, Role, Workspace
 from accounts.rest.docs import document
 from accounts.tenancy import TenantModel, tenant_scope
-from tests.factories import make_key
+from tests.security.conftest import key_in_use
 from tests.security.everything import fill, filled
 from tests.security.test_crossing import OURS, THEIRS
 
@@ -142,15 +141,8 @@ Rows = dict[type[TenantModel], UUID]
 
 @pytest.fixture
 def people(
-    admin: Membership,
-    designer: Membership,
-    member: Membership,
-    settings: Any,
-    tmp_path: Path,
-    no_log: None,
+    admin: Membership, designer: Membership, member: Membership, in_thousands: None
 ) -> dict[str, Membership]:
-    settings.HARVEST_API_URL = settings.HARVEST_ID_URL = "http://127.0.0.1:9"  # nobody is there
-    settings.WHITENOISE_AUTOREFRESH, settings.STATIC_ROOT = False, str(tmp_path)  # no look for a file first
     return {Role.ADMIN: admin, Role.DESIGNER: designer, Role.MEMBER: member}
 
 
@@ -199,7 +191,7 @@ def test_every_operation_asks_for_role_plan_and_key(
     wrong = []
     https = {
         (role, access): Browser(
-            headers={"Authorization": f"Bearer {make_key(person, access=access)}"},
+            headers={"Authorization": f"Bearer {key_in_use(person, access=access)}"},
             raise_request_exception=False,
         )
         for role, person in people.items()
@@ -252,7 +244,7 @@ def test_every_page_asks_for_a_session_and_a_role(
     for role, person in people.items():
         browsers[role] = Browser(raise_request_exception=False)
         browsers[role].force_login(person.user)
-    key = make_key(people[Role.ADMIN])
+    key = key_in_use(people[Role.ADMIN])
     outside = [Browser(), Browser(headers={"Authorization": f"Bearer {key}"})]
     wrong = []
     for place in PLACES:
@@ -293,7 +285,7 @@ COMES_BACK = {"/integrations/harvest/callback/", "/integrations/harvest/choose/I
 
 def test_reading_changes_nothing(people: dict[str, Membership], rows: dict[str, Rows]) -> None:
     """A GET is sent by whatever leads people to it: none writes, of the API or of the pages."""
-    api = Browser(headers={"Authorization": f"Bearer {make_key(people[Role.ADMIN])}"})
+    api = Browser(headers={"Authorization": f"Bearer {key_in_use(people[Role.ADMIN])}"})
     browser = Browser()
     browser.force_login(people[Role.ADMIN].user)
     asked = [(api, f"/api/v1/{place}") for place, method in OPERATIONS if method == "GET"]
