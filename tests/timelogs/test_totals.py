@@ -22,7 +22,6 @@ from accounts.models import Membership
 from accounts.tenancy import tenant_scope
 from clients.models import Client, Project
 from clients.services import delete as delete_place
-from harvest.writing import LOG_COLUMNS
 from tests.factories import make_client, make_member, make_project, make_time_log
 from timelogs.models import MonthChange, MonthTotal, TimeLog
 from timelogs.services import delete_time_log, restore_time_log, revise_time_log
@@ -36,6 +35,13 @@ from timelogs.totals import (
     total_of,
     workspaces_with_news,
 )
+
+# As an import writes them.
+LOG_COLUMNS = (
+    "id", "workspace_id", "client_id", "project_id", "work_item_id", "activity_type_id", "owner_id", "spent_date",
+    "seconds", "notes", "billable", "hourly_rate", "source", "external_id", "sync_state", "sync_detail", "created_at",
+    "updated_at",
+)  # fmt: skip
 
 pytestmark = pytest.mark.django_db
 
