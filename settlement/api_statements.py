@@ -22,9 +22,9 @@ from accounts.rest.pagination import KeysetPagination
 from accounts.rest.views import CollectionViewSet
 from clients.selectors import clients_of
 from settlement.exports.report import Format, Paper, file_of
-from settlement.models import EntryKind, Statement, StatementEntry, StatementStatus
+from settlement.models import EntryKind, Statement, StatementStatus
 from settlement.statement_math import Sheet, hours
-from settlement.statement_selectors import entries_page, sheet_of, sheets_of, statements_of
+from settlement.statement_selectors import Entry, entries_page, sheet_of, sheets_of, statements_of
 from settlement.statements import (
     change_period,
     delete_draft,
@@ -170,9 +170,9 @@ def represent_whole(statement: Statement) -> dict[str, Any]:
     return {**represent(statement, sheet), "budgets": budgets}
 
 
-def represent_entry(one: StatementEntry) -> dict[str, Any]:
+def represent_entry(one: Entry) -> dict[str, Any]:
     return {
-        "kind": str(one.kind),
+        "kind": one.kind,
         "time_log": str(one.source) if one.kind == EntryKind.TIME else None,
         "adjustment": str(one.source) if one.kind == EntryKind.ADJUSTMENT else None,
         "spent_date": one.spent_date,

@@ -11,7 +11,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import date
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django.db import connection
@@ -23,12 +23,37 @@ from clients.models import Project
 from inbound.adjustments import adjustments_to_settle
 from inbound.models import Adjustment
 from settlement.budget_selectors import statement_budget
-from settlement.models import EntryKind, Statement, StatementEntry
-from settlement.statement_math import TIME, Line, Sheet, thawed
+from settlement.models import Statement, StatementEntry
+from settlement.statement_math import ADJUSTMENT, TIME, Line, Sheet, thawed
 from timelogs.models import ActivityType, TimeLog
 from timelogs.selectors import time_logs_of
 
 OLDEST, NEWEST = ("spent_date", "id"), ("-spent_date", "-id")
+
+
+class Entry(NamedTuple):
+    """What a `StatementEntry` says: as it was issued, or in a draft as it is now. A tuple, since there are thousands.
+
+    source: its log's id, or its adjustment's. kind: "time" or "adjustment".
+    """
+
+    id: UUID
+    kind: str
+    source: UUID
+    part: int
+    spent_date: date
+    owner_id: UUID
+    owner_name: str
+    project_id: UUID | None
+    project_name: str
+    activity_type_id: UUID | None
+    activity_type_name: str
+    work_item_key: str
+    notes: str
+    seconds: int
+    rate: Decimal
+    billable: bool
+
 
 LINES = """
 SELECT lines.statement, lines.project_id, coalesce(p.name, ''), lines.activity_type_id, coalesce(a.name, ''),
@@ -101,14 +126,14 @@ def budgets_of(statement: Statement, logs: QuerySet[TimeLog]) -> tuple[dict[str,
     return tuple(one.as_json() for one in found)
 
 
-def lines_of(entries: Iterable[StatementEntry], currency: str) -> list[Line]:
+def lines_of(entries: Iterable[Entry], currency: str) -> list[Line]:
     """The lines that entries make, as the database makes a draft's."""
-    groups: dict[tuple[object, ...], list[StatementEntry]] = defaultdict(list)
+    groups: dict[tuple[object, ...], list[Entry]] = defaultdict(list)
     for one in entries:
         groups[key_of(one)].append(one)
     return [
         Line(
-            str(group[0].kind),
+            group[0].kind,
             str(group[0].project_id) if group[0].project_id else None,
             group[0].project_name,
             str(group[0].activity_type_id) if group[0].activity_type_id else None,
@@ -123,10 +148,10 @@ def lines_of(entries: Iterable[StatementEntry], currency: str) -> list[Line]:
     ]
 
 
-def key_of(entry: StatementEntry) -> tuple[object, ...]:
+def key_of(entry: Entry) -> tuple[object, ...]:
     """Which line an entry is part of (`Line.key`)."""
     return (
-        str(entry.kind),
+        entry.kind,
         str(entry.project_id) if entry.project_id else None,
         str(entry.activity_type_id) if entry.activity_type_id else None,
         entry.rate,
@@ -144,32 +169,16 @@ def logs_for(statement: Statement) -> QuerySet[TimeLog]:
     )
 
 
-def entries_from(logs: QuerySet[TimeLog], statement: Statement) -> list[StatementEntry]:
-    """Logs as entries, not saved, in the order of the logs; each has its log's id. One query, of columns alone."""
+def entries_from(logs: QuerySet[TimeLog]) -> list[Entry]:
+    """Logs as entries, in the order of the logs; each has its log's id. One query, of columns alone."""
     rows = logs.values_list(
         "id", "spent_date", "owner_id", "owner__name", "owner__email", "project_id", "project__name",
         "activity_type_id", "activity_type__name", "work_item__key", "notes", "seconds", "hourly_rate", "billable",
     )  # fmt: skip
     return [
-        StatementEntry(
-            id=id,
-            workspace_id=statement.workspace_id,
-            statement_id=statement.id,
-            kind=EntryKind.TIME,
-            time_log_id=id,
-            source=id,
-            spent_date=spent_date,
-            owner_id=owner_id,
-            owner_name=owner_name or owner_email,
-            project_id=project_id,
-            project_name=project_name or "",
-            activity_type_id=activity_type_id,
-            activity_type_name=activity_type_name or "",
-            work_item_key=work_item_key or "",
-            notes=notes,
-            seconds=seconds,
-            rate=rate,
-            billable=billable,
+        Entry(
+            id, TIME, id, 0, spent_date, owner_id, owner_name or owner_email, project_id, project_name or "",
+            activity_type_id, activity_type_name or "", work_item_key or "", notes, seconds, rate, billable,
         )
         for (
             id, spent_date, owner_id, owner_name, owner_email, project_id, project_name, activity_type_id,
@@ -184,8 +193,8 @@ def free_adjustments(workspace: Workspace, clients: Sequence[UUID]) -> QuerySet[
     return adjustments_to_settle(workspace, clients).filter(~Exists(held))
 
 
-def adjustments_on(workspace: Workspace, drafts: Iterable[Statement]) -> dict[UUID, list[StatementEntry]]:
-    """The adjustments that drafts take, as entries not saved, by draft; in three queries."""
+def adjustments_on(workspace: Workspace, drafts: Iterable[Statement]) -> dict[UUID, list[Entry]]:
+    """The adjustments that drafts take, as entries, by draft; in three queries."""
     drafts = list(drafts)
     free = free_adjustments(workspace, [one.client_id for one in drafts])
     return adjustment_entries(workspace, free, drafts)
@@ -193,10 +202,10 @@ def adjustments_on(workspace: Workspace, drafts: Iterable[Statement]) -> dict[UU
 
 def adjustment_entries(
     workspace: Workspace, adjustments: Iterable[Adjustment], drafts: Iterable[Statement]
-) -> dict[UUID, list[StatementEntry]]:
-    """Adjustments as entries of their client's draft, not saved, by draft; in two queries."""
+) -> dict[UUID, list[Entry]]:
+    """Adjustments as entries of their client's draft, by draft; in two queries."""
     by_client = {one.client_id: one for one in drafts}
-    entries: dict[UUID, list[StatementEntry]] = defaultdict(list)
+    entries: dict[UUID, list[Entry]] = defaultdict(list)
     parts = [(one, number, part) for one in adjustments for number, part in enumerate(one.lines)]
     projects = _names(Project.objects, workspace, {part.project_id for _, _, part in parts})
     kinds = _names(ActivityType.objects, workspace, {part.activity_type_id for _, _, part in parts})
@@ -204,15 +213,12 @@ def adjustment_entries(
         statement = by_client[one.client_id]
         said = one.after or one.before
         entries[statement.id].append(
-            StatementEntry(
+            Entry(
                 # The second part of an adjustment comes next to its first.
                 id=UUID(int=one.id.int + number),
-                workspace_id=workspace.id,
-                statement_id=statement.id,
-                kind=EntryKind.ADJUSTMENT,
-                adjustment_id=one.id,
-                part=number,
+                kind=ADJUSTMENT,
                 source=one.id,
+                part=number,
                 spent_date=one.spent_date,
                 owner_id=one.time_log.owner_id,
                 owner_name=str(one.time_log.owner),
@@ -234,11 +240,12 @@ def _names(rows: Any, workspace: Workspace, ids: set[UUID | None]) -> dict[UUID 
     return dict(rows.filter(workspace=workspace, id__in=ids - {None}).values_list("id", "name"))
 
 
-def entries_of(statement: Statement) -> list[StatementEntry]:
-    """Every entry by day; a draft's are not saved."""
+def entries_of(statement: Statement) -> list[Entry]:
+    """Every entry by day."""
     if not statement.is_draft:
-        return list(issued_entries(statement).order_by(*OLDEST))
-    entries = entries_from(logs_for(statement).order_by(*OLDEST), statement)
+        rows = issued_entries(statement).order_by(*OLDEST).values_list(*Entry._fields)
+        return [Entry(*row) for row in rows]
+    entries = entries_from(logs_for(statement).order_by(*OLDEST))
     adjustments = adjustments_on(statement.workspace, [statement])[statement.id]
     return sorted(entries + adjustments, key=_position) if adjustments else entries
 
@@ -249,15 +256,18 @@ def issued_entries(statement: Statement) -> QuerySet[StatementEntry]:
 
 def entries_page(
     statement: Statement, *, order: Sequence[str] = OLDEST, cursor: str | None = None, size: int = 100
-) -> keyset.Page[StatementEntry]:
-    """One page of the entries by day, OLDEST or NEWEST first. Raises Invalid for a cursor of another order."""
+) -> keyset.Page[Any]:
+    """One page of the entries by day, OLDEST or NEWEST first: rows with what an `Entry` has.
+
+    Raises Invalid for a cursor of another order.
+    """
     if not statement.is_draft:
         return keyset.page(issued_entries(statement), order=order, cursor=cursor, size=size)
     logs = keyset.page(logs_for(statement).select_related(None), order=order, cursor=cursor, size=size)
     shown = TimeLog.objects.filter(
         workspace_id=statement.workspace_id, id__anyof=[log.id for log in logs.rows]
     )
-    found = entries_from(shown.order_by(*order), statement)
+    found: list[Any] = entries_from(shown.order_by(*order))
     adjustments = adjustments_on(statement.workspace, [statement])[statement.id]
     if not adjustments:
         return keyset.Page(found, logs.next, logs.previous)
@@ -268,7 +278,7 @@ def entries_page(
         back = side == keyset.BEFORE
         there = (date.fromisoformat(day), UUID(key))
 
-        def beyond(one: StatementEntry) -> bool:
+        def beyond(one: Entry) -> bool:
             return _position(one) < there if falling != back else _position(one) > there
 
         # Where no log comes before, the keyset gives the first page instead.
@@ -288,5 +298,5 @@ def entries_page(
     )
 
 
-def _position(entry: StatementEntry) -> tuple[date, UUID]:
+def _position(entry: Entry) -> tuple[date, UUID]:
     return (entry.spent_date, entry.id)

@@ -29,8 +29,9 @@ from accounts.models import Membership, Workspace
 from clients.models import Client
 from settlement.models import Statement, StatementCounter, StatementEntry, StatementStatus
 from settlement.signals import time_released
-from settlement.statement_math import Sheet
+from settlement.statement_math import TIME, Sheet
 from settlement.statement_selectors import (
+    Entry,
     adjustment_entries,
     budgets_of,
     entries_from,
@@ -129,7 +130,7 @@ def issue_statement(*, statement: Statement, by: Membership) -> Statement:
     # What the locks waited for is found as it was left: a log that left the period or the client meanwhile is not.
     logs = logs_for(statement).filter(id__anyof=ids)
     adjustments = list(free.filter(time_log__id__anyof=ids).select_for_update(of=("self",)))
-    entries = entries_from(logs.order_by("id"), statement)
+    entries = entries_from(logs.order_by("id"))
     entries += adjustment_entries(workspace, adjustments, [statement])[statement.id]
     if not entries:
         raise Invalid({"detail": [NOTHING]})
@@ -139,7 +140,7 @@ def issue_statement(*, statement: Statement, by: Membership) -> Statement:
         lines_of(entries, workspace.currency),
         budgets_of(statement, logs),
     )
-    _write(entries)
+    _write(statement, entries)
     now = timezone.now()
     logs.update(settled_at=now)
     statement.status, statement.frozen = StatementStatus.ISSUED, sheet.as_json()
@@ -212,15 +213,22 @@ def _period(statement: Statement) -> str:
     return f"{statement.from_date} → {statement.to_date}"
 
 
-def _write(entries: list[StatementEntry]) -> None:
+def _write(statement: Statement, entries: list[Entry]) -> None:
     """Insert the entries, each under an id of its own, in the order that they had in the draft."""
     entries = sorted(entries, key=lambda one: one.id)
-    fields = [field for field in StatementEntry._meta.local_fields if not field.primary_key]
+    columns = ["id", "workspace_id", "statement_id", "time_log_id", "adjustment_id", *Entry._fields[1:]]
     rows = (
-        (key, *(getattr(one, field.attname) for field in fields))
+        (
+            key,
+            statement.workspace_id,
+            statement.id,
+            one.source if one.kind == TIME else None,
+            one.source if one.kind != TIME else None,
+            *one[1:],
+        )
         for key, one in zip(sorted(uuid7_texts(len(entries))), entries, strict=True)
     )
-    copy_rows(StatementEntry, ["id", *(str(field.column) for field in fields)], rows)
+    copy_rows(StatementEntry, columns, rows)
 
 
 def _next_number(workspace: Workspace) -> int:

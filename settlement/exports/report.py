@@ -15,9 +15,9 @@ from django.http import HttpResponse
 from django.utils.text import slugify
 
 from accounts.models import Workspace
-from settlement.models import Statement, StatementEntry, StatementStatus
+from settlement.models import Statement, StatementStatus
 from settlement.statement_math import Line, Sheet
-from settlement.statement_selectors import entries_of, key_of, sheet_of
+from settlement.statement_selectors import Entry, entries_of, key_of, sheet_of
 
 
 class Format(models.TextChoices):
@@ -53,14 +53,14 @@ class Report:
     issued_on: date | None
     voided_on: date | None
     sheet: Sheet
-    entries: list[StatementEntry]
+    entries: list[Entry]
 
     @property
     def title(self) -> str:
         return f"Statement {self.number}" if self.number else "Draft statement"
 
     @property
-    def groups(self) -> list[tuple[Line, list[StatementEntry]]]:
+    def groups(self) -> list[tuple[Line, list[Entry]]]:
         found = defaultdict(list)
         for one in self.entries:
             found[key_of(one)].append(one)

@@ -22,6 +22,7 @@ from settlement.statement_math import hours, minor_units
 MOST_IN_A_CELL = 32_767  # Excel's limit
 CUT = " … (cut here: a cell holds no more)"
 HOURS, DATE = "#,##0.00", "yyyy-mm-dd"
+DAY_ZERO = date(1899, 12, 30).toordinal()  # of the days that Excel counts, from March 1900 on
 
 
 class Sheet:
@@ -50,7 +51,7 @@ class Sheet:
 
 def fitting(text: str) -> str:
     """The text, cut where a cell holds no more, and saying so. (Excel counts UTF-16 units.)"""
-    if len(text.encode("utf-16-le")) // 2 <= MOST_IN_A_CELL:
+    if 2 * len(text) <= MOST_IN_A_CELL or len(text.encode("utf-16-le")) // 2 <= MOST_IN_A_CELL:
         return text
     kept = text.encode("utf-16-le")[: 2 * (MOST_IN_A_CELL - len(CUT))]
     return kept.decode("utf-16-le", "ignore") + CUT
@@ -166,19 +167,23 @@ def _entries(page: Sheet, report: Report, styles: dict[str, Any]) -> None:
         ("Date", head), ("Person", head), ("Project", head), ("Activity type", head), ("Work item", head),
         ("Notes", head), ("Hours", right), ("Seconds", right), ("Rate", right), ("Billable", head), ("Kind", head),
     )  # fmt: skip
+    # Cell by cell, since there are many: what `write` asks of each is known of these.
+    string, number = page.page.write_string, page.page.write_number
     for one in report.entries:
-        page.write(
-            (one.spent_date, styles["date"]),
-            (one.owner_name, text),
-            (one.project_name, text),
-            (one.activity_type_name, text),
-            (one.work_item_key, text),
-            (one.notes, styles["wrap"]),
-            (hours(one.seconds), styles["hours"]),
-            (one.seconds, text),
-            (one.rate, styles["rate"]),
-            ("Yes" if one.billable else "No", text),
-            (one.kind, text),
-        )
+        row = page.row
+        number(row, 0, one.spent_date.toordinal() - DAY_ZERO, styles["date"])
+        for column, said in enumerate((one.owner_name, one.project_name, one.activity_type_name), 1):
+            if said:
+                string(row, column, said, text)
+        if one.work_item_key:
+            string(row, 4, one.work_item_key, text)
+        if one.notes:
+            string(row, 5, fitting(one.notes), styles["wrap"])
+        number(row, 6, float(hours(one.seconds)), styles["hours"])
+        number(row, 7, one.seconds, text)
+        number(row, 8, float(one.rate), styles["rate"])
+        string(row, 9, "Yes" if one.billable else "No", text)
+        string(row, 10, one.kind, text)
+        page.row += 1
     if report.entries:
         page.page.autofilter(0, 0, page.row - 1, 10)

@@ -15,9 +15,9 @@ from accounts.models import Membership, Workspace
 from accounts.tenancy import tenant_scope
 from clients.models import Client
 from inbound.models import Adjustment, AdjustmentKind, AdjustmentStatus
-from settlement.models import Statement, StatementEntry
+from settlement.models import Statement
 from settlement.statement_math import Sheet
-from settlement.statement_selectors import entries_of, sheet_of, statements_of
+from settlement.statement_selectors import Entry, entries_of, sheet_of, statements_of
 from settlement.statements import draft_statement, issue_statement, void_statement
 from timelogs.models import TimeLog
 
@@ -54,7 +54,7 @@ def sheet(workspace: Workspace, statement: Statement) -> Sheet:
         return sheet_of(statements_of(workspace).get(pk=statement.pk))
 
 
-def entries(workspace: Workspace, statement: Statement) -> list[StatementEntry]:
+def entries(workspace: Workspace, statement: Statement) -> list[Entry]:
     with tenant_scope(workspace.id):
         return entries_of(statements_of(workspace).get(pk=statement.pk))
 

@@ -27,9 +27,9 @@ from clients.models import Client
 from settlement.exports import csv as as_csv
 from settlement.exports import pdf, typeset, xlsx
 from settlement.exports.report import Paper, Report, report_of, usual_paper
-from settlement.models import Budget, Statement, StatementEntry, StatementStatus
+from settlement.models import Budget, Statement, StatementStatus
 from settlement.statement_math import Sheet
-from settlement.statement_selectors import lines_of, statements_of
+from settlement.statement_selectors import Entry, lines_of, statements_of
 from tests.factories import (
     make_activity_type,
     make_client,
@@ -278,9 +278,10 @@ def test_currencies_keep_their_decimals(
 def a_report(count: int, **values: Any) -> Report:
     """A statement that never was, with so many entries in two projects."""
     entries = [
-        StatementEntry(
-            kind="time", source=UUID(int=number), spent_date=days(30)[number * 30 // count], owner_id=UUID(int=1),
-            owner_name="Ingrid Solheim", project_id=UUID(int=1 + number % 2), project_name=f"Project {number % 2}",
+        Entry(
+            id=UUID(int=number), kind="time", source=UUID(int=number), part=0,
+            spent_date=days(30)[number * 30 // count], owner_id=UUID(int=1), owner_name="Ingrid Solheim",
+            project_id=UUID(int=1 + number % 2), project_name=f"Project {number % 2}",
             activity_type_id=UUID(int=9), activity_type_name="Design", work_item_key="",
             notes=f"Entry-{number} about the crew roster", seconds=900, rate=Decimal("100.00"), billable=True,
         )
@@ -296,10 +297,9 @@ def a_report(count: int, **values: Any) -> Report:
 def test_pdf_shows_what_was_typed_as_text_and_names_what_the_fonts_lack() -> None:
     report = a_report(1)
     [entry] = report.entries
-    entry.notes = NASTY
-    entry.owner_name = "Maximilian von Hohenstein-Oettingen"  # longer than its column
-    entry.work_item_key = "ACME-7"
-    report = replace(report, sheet=replace(report.sheet, client="#Acme *Søn* 😀"))
+    long = "Maximilian von Hohenstein-Oettingen"  # longer than its column
+    entry = entry._replace(notes=NASTY, owner_name=long, work_item_key="ACME-7")
+    report = replace(report, entries=[entry], sheet=replace(report.sheet, client="#Acme *Søn* 😀"))
     text = text_of(pdf.write(report, Paper.A4))
     named = NASTY.replace("😀", "⟨U+1F600 GRINNING FACE⟩").replace("日本", "⟨U+65E5⟩⟨U+672C⟩")
     assert f"Maximilian von Hohenstein-Oettingen: ACME-7 {named}" in text
@@ -353,11 +353,12 @@ def test_long_pdf_made_apart_is_the_one_made_here(monkeypatch: pytest.MonkeyPatc
 
 def test_lines_over_many_pages_repeat_their_head_and_sum_up() -> None:
     entries = [
-        StatementEntry(
-            kind="time", source=UUID(int=number), spent_date=date(2026, 6, 1), owner_id=UUID(int=1), owner_name="Ada",
+        Entry(
+            id=UUID(int=number), kind="time", source=UUID(int=number), part=0, spent_date=date(2026, 6, 1),
+            owner_id=UUID(int=1), owner_name="Ada",
             project_id=UUID(int=number // 10 + 1), project_name=f"Project {number // 10:03}",
-            activity_type_id=UUID(int=number), activity_type_name=f"Kind {number}", notes="", seconds=3600,
-            rate=Decimal("10.00"), billable=True,
+            activity_type_id=UUID(int=number), activity_type_name=f"Kind {number}", work_item_key="", notes="",
+            seconds=3600, rate=Decimal("10.00"), billable=True,
         )
         for number in range(200)
     ]  # fmt: skip

@@ -18,7 +18,7 @@ from clients.models import Client
 from clients.services import save_client, save_project
 from inbound.models import AdjustmentStatus
 from settlement.models import Budget, Statement, StatementCounter, StatementEntry
-from settlement.statement_selectors import NEWEST, OLDEST, entries_page, sheets_of, statements_of
+from settlement.statement_selectors import NEWEST, OLDEST, Entry, entries_page, sheets_of, statements_of
 from settlement.statements import (
     DraftExists,
     NotDraft,
@@ -223,7 +223,7 @@ def test_issue_numbers_freezes_and_settles(admin: Membership, client: Client) ->
         assert after.as_json() == before.as_json()
         [row], [row_before] = entries(admin.workspace, statement), rows_before
         for name in (
-            "kind", "time_log_id", "source", "spent_date", "owner_id", "owner_name", "project_id", "project_name",
+            "kind", "source", "part", "spent_date", "owner_id", "owner_name", "project_id", "project_name",
             "activity_type_id", "activity_type_name", "work_item_key", "notes", "seconds", "rate", "billable",
         ):  # fmt: skip
             assert getattr(row, name) == getattr(row_before, name), name
@@ -341,7 +341,9 @@ def test_void_releases_the_time_and_keeps_the_number(admin: Membership, client: 
         revise_time_log(log=log, by=admin, notes="Now", seconds=60)
     assert sheet(admin.workspace, statement).as_json() == said
     [row] = entries(admin.workspace, statement)
-    assert (row.time_log_id, row.source, row.notes, row.seconds) == (None, log.id, "Then", 3600)
+    assert (row.source, row.notes, row.seconds) == (log.id, "Then", 3600)
+    with tenant_scope(admin.workspace_id):
+        assert StatementEntry.objects.get().time_log_id is None  # it holds the log no more
     again = issued(admin, client)
     assert (again.number, sheet(admin.workspace, again).seconds) == (2, 60)
     with pytest.raises(NotIssued, match="void already"):
@@ -480,7 +482,7 @@ def test_pages_of_entries_walk_all_of_them_both_ways(
         everything.reverse()
     assert len(everything) == (41 if state == "draft" else 48)
 
-    def name(one: StatementEntry) -> tuple[Any, ...]:
+    def name(one: Entry) -> tuple[Any, ...]:
         return (one.source, one.part)
 
     with tenant_scope(admin.workspace_id):
