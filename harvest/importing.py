@@ -25,7 +25,7 @@ from uuid import UUID
 from django.conf import settings
 from django.db import InterfaceError, OperationalError, transaction
 from django.db import connection as database
-from django.db.models import Q
+from django.db.models import Exists, OuterRef, Q
 from django.utils import timezone
 
 from accounts.errors import Invalid, ServiceError
@@ -50,7 +50,17 @@ from harvest.writing import (
     prepare_page,
     write_prepared,
 )
-from integrations.models import Connection, ConnectionStatus, Outcome, RunEntry, RunKind, RunState, SyncRun
+from integrations.models import (
+    Connection,
+    ConnectionStatus,
+    OutboundChange,
+    Outcome,
+    RunEntry,
+    RunKind,
+    RunState,
+    SyncEvent,
+    SyncRun,
+)
 from integrations.runs import (
     MOST_ATTEMPTS,
     LeaseLost,
@@ -288,12 +298,30 @@ def _end(run: SyncRun, state: str, error: str = "", *, watermark: datetime | Non
 
 
 def forget_empty(run: SyncRun) -> None:
-    """Take a reading in between that found nothing out of the history: there are a hundred a day.
+    """Take a reading in between that found nothing new out of the history: there are a hundred a day.
 
-    So does one that Harvest did not answer: the next one, or the night, tells of what lasts.
+    So does one that Harvest did not answer: the next one, or the night, tells of what lasts. What was left out, or
+    failed, in the sync before too is nothing new.
     """
-    entries = RunEntry.objects.filter(workspace_id=run.workspace_id, run=run)
-    if entries.exclude(outcome=Outcome.UNCHANGED).exists():
+    of_run = {"workspace_id": run.workspace_id, "run": run}
+    entries = RunEntry.objects.filter(**of_run)
+    before = (
+        SyncRun.objects.filter(workspace_id=run.workspace_id, connection_id=run.connection_id)
+        .exclude(Q(kind=RunKind.IMPORT) | Q(pk=run.pk))
+        .order_by("-id")
+        .values_list("pk", flat=True)
+        .first()
+    )
+    told = RunEntry.objects.filter(
+        workspace_id=run.workspace_id,
+        run_id=before,
+        outcome__in=(Outcome.SKIPPED, Outcome.FAILED),
+        **{name: OuterRef(name) for name in ("external_id", "outcome", "reason")},
+    )
+    if entries.exclude(outcome=Outcome.UNCHANGED).exclude(Exists(told)).exists():
+        return
+    # What it stated of a log, or had sent, names this run.
+    if any(model.objects.filter(**of_run).exists() for model in (SyncEvent, OutboundChange)):
         return
     entries._raw_delete(entries.db)
     mine = SyncRun.objects.filter(workspace_id=run.workspace_id, pk=run.pk)

@@ -96,6 +96,40 @@ def test_what_changed_comes_in_and_no_deletion_is_looked_for(twoway: Studio) -> 
     assert second >= first
 
 
+def test_what_was_left_out_is_told_once(twoway: Studio) -> None:
+    today = twoway.admin.workspace.today()
+    bad, skipped = (twoway.add_entry("Website", task, today, "1.00") for task in ("Design", "Admin"))
+    twoway.sandbox.account.override(bad, hours=None)
+    sweep_changes(now=NOW)
+    work(twoway)
+    [run] = runs(twoway)
+    assert twoway.outcomes(run) == {
+        str(bad): ("failed", "save_failed"),
+        str(skipped): ("skipped", "task_not_mapped"),
+    }
+    # It has not succeeded, so the next one reads from the same moment on, and finds no more than that.
+    sweep_changes(now=NOW + EVERY)
+    work(twoway)
+    assert runs(twoway) == [run]
+    twoway.sandbox.account.override(bad)
+    sweep_changes(now=NOW + 2 * EVERY)
+    work(twoway)
+    assert twoway.outcomes(runs(twoway)[-1])[str(bad)] == ("imported", "")
+
+
+def test_one_that_only_holds_something_keeps_its_line(twoway: Studio) -> None:
+    entry = twoway.add_entry("Website", "Design", twoway.admin.workspace.today(), "1.00")
+    sweep_changes(now=NOW)
+    work(twoway)
+    twoway.map("projects", {"App": None})
+    twoway.sandbox.account.edit_entry(entry, project=twoway.harvest["App"])
+    for times in (1, 2):
+        sweep_changes(now=NOW + times * EVERY)
+        work(twoway)
+    assert [twoway.shown(run)["held"] for run in runs(twoway)] == [0, 1]
+    assert twoway.outcomes(runs(twoway)[-1]) == {str(entry): ("unchanged", "")}
+
+
 def test_one_that_harvest_does_not_answer_leaves_no_line_either(twoway: Studio) -> None:
     twoway.sandbox.fault("503", times=None)
     sweep_changes(now=NOW)
