@@ -300,32 +300,34 @@ def _end(run: SyncRun, state: str, error: str = "", *, watermark: datetime | Non
 def forget_empty(run: SyncRun) -> None:
     """Take a reading in between that found nothing new out of the history: there are a hundred a day.
 
-    So does one that Harvest did not answer: the next one, or the night, tells of what lasts. What was left out, or
-    failed, in the sync before too is nothing new.
+    So does one that Harvest did not answer: the next one, or the night, tells of what lasts.
     """
-    of_run = {"workspace_id": run.workspace_id, "run": run}
-    entries = RunEntry.objects.filter(**of_run)
-    before = (
-        SyncRun.objects.filter(workspace_id=run.workspace_id, connection_id=run.connection_id)
-        .exclude(Q(kind=RunKind.IMPORT) | Q(pk=run.pk))
-        .order_by("-id")
-        .values_list("pk", flat=True)
-        .first()
-    )
-    told = RunEntry.objects.filter(
-        workspace_id=run.workspace_id,
-        run_id=before,
-        outcome__in=(Outcome.SKIPPED, Outcome.FAILED),
-        **{name: OuterRef(name) for name in ("external_id", "outcome", "reason")},
-    )
-    if entries.exclude(outcome=Outcome.UNCHANGED).exclude(Exists(told)).exists():
-        return
-    # What it stated of a log, or had sent, names this run.
-    if any(model.objects.filter(**of_run).exists() for model in (SyncEvent, OutboundChange)):
+    entries = RunEntry.objects.filter(workspace_id=run.workspace_id, run=run)
+    if entries.exists() and _has_news(run):
         return
     entries._raw_delete(entries.db)
     mine = SyncRun.objects.filter(workspace_id=run.workspace_id, pk=run.pk)
     mine._raw_delete(mine.db)
+
+
+def _has_news(run: SyncRun) -> bool:
+    """Whether a sync did anything, or left out or failed at what the sync before it, as far as kept, did not."""
+    of_run = {"workspace_id": run.workspace_id, "run": run}
+    others = SyncRun.objects.filter(workspace_id=run.workspace_id, connection_id=run.connection_id)
+    before = (
+        others.exclude(Q(kind=RunKind.IMPORT) | Q(pk=run.pk)).order_by("-id").values_list("pk", flat=True)
+    )
+    told = RunEntry.objects.filter(
+        workspace_id=run.workspace_id,
+        run_id=before.first(),
+        outcome__in=(Outcome.SKIPPED, Outcome.FAILED),
+        **{name: OuterRef(name) for name in ("external_id", "outcome", "reason")},
+    )
+    entries = RunEntry.objects.filter(**of_run).exclude(outcome=Outcome.UNCHANGED)
+    # What it stated of a log, or has sent, names it.
+    return entries.exclude(Exists(told)).exists() or any(
+        model.objects.filter(**of_run).exists() for model in (SyncEvent, OutboundChange)
+    )
 
 
 class Writer:
