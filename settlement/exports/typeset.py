@@ -25,21 +25,14 @@ def typeset(data: dict[str, Any], *, format: Any = "pdf", tags: bool = True, **o
 
     Only the fonts inside typst's wheel are used, wherever it runs. tags: for screen readers.
     """
-    compiler = typst.Compiler(
-        TEMPLATE.read_bytes(),
-        font_paths=[],
-        ignore_system_fonts=True,
-        sys_inputs={"data": json.dumps(data, ensure_ascii=False)},
-    )
-    made: Any = compiler.compile(format=format, pdf_tags=tags, timestamp=0, **options)
-    return list(made) if isinstance(made, list) else [made]
+    return _typeset(json.dumps(data, ensure_ascii=False), format=format, pdf_tags=tags, **options)
 
 
 def typeset_apart(data: dict[str, Any], *, tags: bool = True) -> bytes:
     """The PDF, set by a process of its own. Raises CalledProcessError, TimeoutExpired."""
     done = subprocess.run(
         [sys.executable, "-m", "settlement.exports.typeset"],
-        input=json.dumps({"data": data, "tags": tags}).encode(),
+        input=f"{'tags' if tags else ''}\n{json.dumps(data, ensure_ascii=False)}".encode(),
         stdout=subprocess.PIPE,
         timeout=TIMEOUT_SECONDS,
         check=True,
@@ -48,5 +41,14 @@ def typeset_apart(data: dict[str, Any], *, tags: bool = True) -> bytes:
     return done.stdout
 
 
+def _typeset(data: str, *, format: Any = "pdf", **options: Any) -> list[bytes]:
+    compiler = typst.Compiler(
+        TEMPLATE.read_bytes(), font_paths=[], ignore_system_fonts=True, sys_inputs={"data": data}
+    )
+    made: Any = compiler.compile(format=format, timestamp=0, **options)
+    return list(made) if isinstance(made, list) else [made]
+
+
 if __name__ == "__main__":
-    sys.stdout.buffer.write(typeset(**json.load(sys.stdin.buffer))[0])
+    wanted, _, whole = sys.stdin.buffer.read().decode().partition("\n")
+    sys.stdout.buffer.write(_typeset(whole, pdf_tags=bool(wanted))[0])
