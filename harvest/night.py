@@ -139,7 +139,7 @@ def in_background(run_ids: Iterable[UUID]) -> set[UUID]:
 
 # --- In between ------------------------------------------------------------------------------------------------------
 def changes_every() -> timedelta:
-    return timedelta(minutes=settings.HARVEST_CHANGES_MINUTES)
+    return timedelta(minutes=max(settings.HARVEST_CHANGES_MINUTES, 1))
 
 
 def due_for_changes(now: datetime) -> QuerySet[Connection]:
