@@ -30,7 +30,7 @@ from inbound.adjustments import (
 )
 from inbound.models import Adjustment, AdjustmentKind, AdjustmentStatus
 from inbound.signals import adjustment_restoring
-from integrations.models import Connection, RunEntry, RunKind, SyncRun
+from integrations.models import Connection, RunEntry, RunKind, SyncLink, SyncRun
 from tests.factories import (
     make_activity_type,
     make_client,
@@ -277,13 +277,9 @@ def test_undo_of_a_run_keeps_time_that_was_adjusted(admin: Membership, acme: Cli
         finished_at=timezone.now(),
     )
     for log in logs:
-        RunEntry.objects.create(
-            workspace=admin.workspace,
-            run=run,
-            external_id=str(log.id)[-12:],
-            outcome="imported",
-            time_log=log,
-        )
+        entry = {"workspace": admin.workspace, "external_id": str(log.id)[-12:]}
+        SyncLink.objects.create(**entry, account_id="1", time_log=log)
+        RunEntry.objects.create(**entry, run=run, outcome="imported")
     accept_adjustment(adjustment=noted(settle(logs[0]), seconds=7200), by=admin)
     TimeLog.objects.update(settled_at=None, updated_at=F("created_at"))
     undone = undo_run(workspace=admin.workspace, by=admin.user, run=run)
