@@ -133,6 +133,11 @@ def attempt_in(begun: Mapping[str, Any] | None) -> Base | None:
     return load_base(kept) if isinstance(kept, Mapping) else None
 
 
+def told_by(entry: TimeEntryPayload) -> dict[str, str]:
+    """What tells an entry that is one too many, and that nobody has touched it since, for `outgoing.note_surplus`."""
+    return {"id": str(entry.id), "stamp": entry.updated_at.isoformat() if entry.updated_at else ""}
+
+
 def note_overruled(pairs: Base) -> dict[str, Any]:
     """For `OutboundChange.begun`, before Harvest's version is written over: what is given up."""
     return {"overruled": dump_base(pairs)} if pairs else {}
@@ -320,7 +325,7 @@ class Batch:
         self.workspace_id, self.terms, self.run = workspace_id, terms, run
         self.now = timezone.now()
         self.outgoing: list[UUID] = []
-        self._surplus: dict[UUID, str] = {}
+        self._surplus: dict[UUID, dict[str, str]] = {}
         self._changed: dict[str, dict[UUID, TimeLog]] = {"updated": {}, "deleted": {}, "restored": {}}
         self._stamped: dict[UUID, TimeLog] = {}
         self._links: dict[UUID, SyncLink] = {}
@@ -382,11 +387,11 @@ class Batch:
         self._links[link.pk] = link
         self._touched.update(one for one in (link.time_log_id, link.former_log_id) if one)
 
-    def send(self, log: TimeLog, *, surplus: str = "") -> None:
+    def send(self, log: TimeLog, *, surplus: TimeEntryPayload | None = None) -> None:
         """Have this log brought into step by the queue. surplus: an entry of it that is one too many, and is to go."""
         self.outgoing.append(log.id)
-        if surplus:
-            self._surplus[log.id] = surplus
+        if surplus is not None:
+            self._surplus[log.id] = told_by(surplus)
 
     def event(
         self,

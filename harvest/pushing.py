@@ -33,7 +33,6 @@ from django.utils import timezone
 
 from accounts.models import Plan
 from accounts.tenancy import tenant_scope
-from harvest.adoption import made_late
 from harvest.agreement import (
     Batch,
     attempt_in,
@@ -43,6 +42,7 @@ from harvest.agreement import (
     note_attempt,
     note_overruled,
     refresh_state,
+    told_by,
 )
 from harvest.catalogue import keep_account, learn_account
 from harvest.client import Patience
@@ -96,7 +96,7 @@ WAITS_FOR_PLAN = (
 )
 WAITS_FOR_CONNECTION = "It waits: Harvest has to be connected again. It goes out by itself after that."
 SOUGHT = "Whether its entry had been made was not known, and Harvest showed none."
-ONE_TOO_MANY = "Harvest had made it after all, besides the one that was made again."
+ONE_TOO_MANY = "It was one too many: made a second time, or too late."
 OUR_FAULT = "Something went wrong on our side, again and again. Retry, and tell support if it stays."
 
 
@@ -526,26 +526,26 @@ class Pushing:
             self._join(look, log, made, base, Deed.REPLACED if replaced else Deed.PUSHED, batch)
             batch.write()
 
-    def _clear_up_surplus(self, change: OutboundChange, look: _Look, surplus: str) -> None:
-        """An entry that Harvest made a second time, or too late: it goes, if it is still nothing else's."""
-        entry = self.side.read(surplus)
+    def _clear_up_surplus(self, change: OutboundChange, look: _Look, surplus: dict[str, str]) -> None:
+        """An entry that is one too many goes, unless somebody has touched it since, or it is another log's."""
+        entry = self.side.read(surplus["id"])
         with tenant_scope(self.workspace_id):
-            links = self._links().filter(account_id=self.connection.account_id, external_id=surplus)
-            ours = entry is not None and bool(made_late(self.workspace_id, [entry])) and not links.exists()
-            ours = ours and (look.deleted or look.link is not None)
-        if entry is not None and ours:
-            try:
-                self.side.delete(surplus, seen=entry_values(entry))
-            except HarvestRefused as refused:
-                logger.warning("entry %s is one too many, and stays: %s", surplus, refused.reason)
-                ours = False
+            known = self._links().filter(account_id=self.connection.account_id, external_id=surplus["id"])
+            goes = (look.deleted or look.link is not None) and not known.exists()
+        goes = goes and entry is not None and told_by(entry) == surplus
+        try:
+            if goes:
+                self.side.delete(surplus["id"], seen={})
+        except HarvestRefused as refused:
+            logger.warning("entry %s is one too many, and stays: %s", surplus["id"], refused.reason)
+            goes = False
         with tenant_scope(self.workspace_id):
             log = lock_logs(self.workspace_id, [look.log.id])[look.log.id]
             outgoing.prolong(change, begun=None)
             outgoing.forget_begun(change, only={"surplus": surplus})
-            if ours:
+            if goes:
                 batch = Batch(self.workspace_id, look.terms, change.run)
-                batch.event(log, Deed.REMOVED, surplus, detail=ONE_TOO_MANY)
+                batch.event(log, Deed.REMOVED, surplus["id"], detail=ONE_TOO_MANY)
                 batch.write()
 
     def _clear_up_update(self, change: OutboundChange, look: _Look) -> None:
@@ -707,8 +707,19 @@ class Pushing:
                 .exists()
             )
             other = self._links().filter(time_log=look.log).exists()
-        if other and not known:
+        if not other or known:
+            return
+        try:
             self.side.delete(str(created.id), seen={})
+        except (HarvestAway, HarvestRefused):
+            with tenant_scope(self.workspace_id):
+                outgoing.enqueue(
+                    workspace_id=self.workspace_id,
+                    connection_id=self.connection.id,
+                    time_log_ids=[look.log.id],
+                )
+                told = {look.log.id: told_by(created)}
+                outgoing.note_surplus(workspace_id=self.workspace_id, surplus=told)
 
     def _links(self) -> Any:
         return SyncLink.objects.filter(workspace_id=self.workspace_id, provider=PROVIDER)

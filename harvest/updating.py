@@ -271,7 +271,7 @@ class _Page:
         """Harvest holds this log twice (or still, though it was deleted before it was made): one of them goes."""
         both_ways = self.direction is Direction.TWO_WAY
         if both_ways:
-            self.batch.send(log, surplus=external_id)
+            self.batch.send(log, surplus=entry)
         remedy = "It is deleted there." if both_ways else "Delete it there."
         self._tell(external_id, entry, self._unchanged(f"{MADE_TWICE} {remedy}"), log=log)
 

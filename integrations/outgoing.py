@@ -153,15 +153,15 @@ def enqueue(
     return count
 
 
-def note_surplus(*, workspace_id: UUID, surplus: Mapping[UUID, str]) -> None:
-    """Have the waiting changes of these logs take back an entry that is one too many: log -> its id. Inside the scope.
+def note_surplus(*, workspace_id: UUID, surplus: Mapping[UUID, Any]) -> None:
+    """Have the waiting changes of these logs take back an entry that is one too many: log -> what tells it.
 
-    What was begun goes first: then whoever reads that entry next says it again.
+    Inside the scope. What was begun goes first: then whoever reads that entry next says it again.
     """
-    for log_id, external_id in surplus.items():
+    for log_id, told in surplus.items():
         OutboundChange.objects.filter(
             workspace_id=workspace_id, time_log_id=log_id, state=ChangeState.PENDING, begun__isnull=True
-        ).update(begun={"surplus": external_id})
+        ).update(begun={"surplus": told})
 
 
 @receiver(time_log_changed)

@@ -633,10 +633,11 @@ def test_a_run_that_joined_the_entry_first_is_no_trouble(both: Both, monkeypatch
     no_echo(both)
 
 
+@pytest.mark.parametrize("away", [False, True])
 def test_a_worker_that_wakes_too_late_takes_its_double_back(
-    both: Both, monkeypatch: pytest.MonkeyPatch
+    both: Both, monkeypatch: pytest.MonkeyPatch, away: bool
 ) -> None:
-    """Stopped right before its POST for longer than its lease, while another sent the log."""
+    """Stopped right before its POST for longer than its lease, while another sent the log. away: so is Harvest then."""
     from harvest.side import HarvestSide
     from integrations.models import OutboundChange
 
@@ -652,7 +653,10 @@ def test_a_worker_that_wakes_too_late_takes_its_double_back(
         return post(self, *args, **kwargs)
 
     monkeypatch.setattr(HarvestSide, "post", slept)
+    if away:
+        both.studio.sandbox.fault(FaultKind.UNAVAILABLE, method="DELETE")
     both.drain()
+    both.send_all()
     assert len(both.entries()) == 1
     assert both.reload(log).external_id == str(only(both)["id"])
     assert both.state(log) == ("synced", "")
