@@ -23,13 +23,14 @@ from accounts.errors import (
     UpstreamUnavailable,
 )
 from accounts.models import Plan, User, Workspace
+from accounts.notices import put_right
 from accounts.services import record_audit
 from harvest.client import HarvestClient, HarvestIdentity, Patience
 from harvest.errors import HarvestAuthError, HarvestError, HarvestForbidden, HarvestRejected
 from harvest.models import ClientMapping, HarvestItem, PersonMapping, ProjectMapping, TaskMapping
 from harvest.oauth import Tokens
 from harvest.payloads import UserPayload
-from harvest.renewal import Renewal, current_token, keep_tokens
+from harvest.renewal import Renewal, current_token, death_of, keep_tokens
 from integrations import outgoing
 from integrations.models import AuthKind, Connection, ConnectionStatus, Direction, SyncLink
 from integrations.ratelimit import SharedThrottle, Usage, usage
@@ -204,6 +205,7 @@ def save_connection(
                 connection, detail="Another Harvest account was connected since it was saved.", forget=True
             )
             connection.direction = Direction.IMPORT
+        _nothing_to_reconnect(connection)
         person = credentials.person
         connection.status, connection.status_detail = ConnectionStatus.CONNECTED, ""
         connection.auth = AuthKind.OAUTH if credentials.tokens else AuthKind.TOKEN
@@ -240,6 +242,7 @@ def disconnect(*, workspace: Workspace, by: User) -> Connection:
         connection = Connection.objects.select_for_update().get(workspace=workspace, provider=PROVIDER)
         end_live_runs(connection, error="Harvest was disconnected while this ran.")
         clear_mappings(workspace)
+        _nothing_to_reconnect(connection)
         connection.status, connection.status_detail = ConnectionStatus.NOT_CONNECTED, ""
         keep_tokens(connection, None)
         connection.connected_at = None
@@ -257,6 +260,12 @@ def disconnect(*, workspace: Workspace, by: User) -> Connection:
             account_id=connection.account_id,
         )
     return connection
+
+
+def _nothing_to_reconnect(connection: Connection) -> None:
+    """Whoever was told that these credentials died need not look any more."""
+    if connection.status == ConnectionStatus.RECONNECT_NEEDED and connection.connected_at is not None:
+        put_right(workspace=connection.workspace, incident=death_of(connection))
 
 
 MAPPINGS = (ClientMapping, ProjectMapping, TaskMapping, PersonMapping)

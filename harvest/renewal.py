@@ -196,12 +196,17 @@ def mark_reconnect_needed(connection: Connection, detail: str) -> None:
     tell(
         workspace=row.workspace,
         people=_who_connected(row),
-        incident=f"harvest.reconnect:{row.connected_at:%Y-%m-%dT%H:%M:%S.%f}",
+        incident=death_of(row),
         title="Reconnect Harvest",
         text=f"Harvest no longer accepts the access that Timebridge has to {row.account_name or row.account_id}. "
         "Automated sync is paused and nothing comes in until somebody connects again. Mappings and history are kept.",
         remedy=Remedy("Connect again", reverse("harvest")),
     )
+
+
+def death_of(connection: Connection) -> str:
+    """The incident of these credentials having died, for notices: those of another connecting are another one's."""
+    return f"harvest.reconnect:{connection.connected_at:%Y-%m-%dT%H:%M:%S.%f}"
 
 
 def _who_connected(row: Connection) -> list[User]:

@@ -320,14 +320,17 @@ def test_reconnecting_the_same_account_resumes_and_the_next_death_is_told_again(
     by_oauth.sandbox.revoke_grants()
     with pytest.raises(HarvestAuthError), open_client(stored(by_oauth)) as client:
         client.me()
+    assert [one.read_at for one in notices(by_oauth)] == [None]
     again = connect_by_oauth(by_oauth)
     assert again.connected
     with by_oauth.scope():
         assert ProjectMapping.objects.count() == 1
+    # It is put right, by whoever did it: the notice asks nobody any more.
+    assert [one.read_at is None for one in notices(by_oauth)] == [False]
     by_oauth.sandbox.revoke_grants()
     with pytest.raises(HarvestAuthError):
         renewed_token(stored(by_oauth), instead_of=again.access_token)
-    assert len(notices(by_oauth)) == 2
+    assert [one.read_at is None for one in notices(by_oauth)] == [False, True]
 
 
 def test_admins_are_told_when_who_connected_has_left(by_oauth: Studio) -> None:
