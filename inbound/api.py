@@ -207,12 +207,20 @@ class AdjustmentSerializer(Resource):
     after = SideSerializer(read_only=True, allow_null=True, help_text="What Harvest holds; null: it is gone.")
     seconds_delta = serializers.IntegerField(read_only=True)
     hours_delta = serializers.DecimalField(max_digits=12, decimal_places=2, read_only=True)
+    amount = serializers.DecimalField(
+        max_digits=20, decimal_places=2, read_only=True, help_text="Of the billable lines."
+    )
+    currency = serializers.SerializerMethodField()
     lines = AdjustmentLineSerializer(many=True, read_only=True, help_text="What the next statement settles.")
     spent_date = serializers.DateField(read_only=True)
     external_id = serializers.CharField(read_only=True)
     status = serializers.ChoiceField(choices=AdjustmentStatus.choices, read_only=True)
     decided_at = Moment(read_only=True, allow_null=True)
     created_at = Moment(read_only=True)
+
+    def get_currency(self, adjustment: Adjustment) -> str:
+        currency: str = self.context["workspace"].currency
+        return currency
 
 
 class AdjustmentViewSet(ListViewSet[Adjustment]):

@@ -13,7 +13,7 @@ from django.utils import timezone
 from accounts.tenancy import TenantForeignKey, TenantModel, TenantOneToOneField
 from clients.models import Client, Project
 from timelogs.models import ActivityType, TimeLog
-from timelogs.money import hours_of
+from timelogs.money import amount_of, hours_of
 
 
 class ProposalStatus(models.TextChoices):
@@ -170,6 +170,12 @@ class Adjustment(TenantModel):
     @property
     def hours_delta(self) -> Decimal:
         return hours_of(self.seconds_delta)
+
+    @property
+    def amount(self) -> Decimal:
+        """What its billable lines come to, each rounded half-up to cents."""
+        amounts = (amount_of(one.seconds, one.hourly_rate) for one in self.lines if one.billable)
+        return sum(amounts, Decimal("0.00"))
 
     @property
     def lines(self) -> list[AdjustmentLine]:

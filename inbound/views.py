@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import date
-from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -39,7 +38,7 @@ from inbound.selectors import (
     waiting,
 )
 from inbound.suggestions import Suggestion
-from timelogs.money import cents, hours_of
+from timelogs.money import hours_of
 from timelogs.places import UnknownPlace, find, places_of
 from timelogs.selectors import choosable_activity_types, work_items_of
 
@@ -201,12 +200,11 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class AdjustmentRow:
-    """An adjustment as the list shows it. seconds, amount: what it comes to, signed; undoable as of a proposal."""
+    """An adjustment as the list shows it. seconds: how much time it is, signed; undoable as of a proposal."""
 
     adjustment: Adjustment
     sides: list[Side]
     seconds: str
-    amount: Decimal
     undoable: bool
 
 
@@ -289,15 +287,11 @@ def _adjustment_row(row: Adjustment) -> AdjustmentRow:
         Side(name, _words(field, before[field]), _words(field, after[field]) if after else "")
         for field, name in names.items()
     ]
-    amount = sum(
-        (cents(one.hourly_rate * one.seconds / 3600) for one in row.lines if one.billable), Decimal("0.00")
-    )
     return AdjustmentRow(
         adjustment=row,
         # Gone: all there was. Else what differs, and always how much time it is.
         sides=[one for one in sides if after is None or not one.same or one.name == "Time"],
         seconds=signed_duration(row.seconds_delta),
-        amount=amount,
         undoable=row.status in (AdjustmentStatus.ACCEPTED, AdjustmentStatus.DISMISSED),
     )
 

@@ -158,8 +158,9 @@ class TotalsSerializer(Resource):
     hours = HoursField(read_only=True)
     billable_seconds = serializers.IntegerField(read_only=True)
     amount = serializers.DecimalField(
-        max_digits=20, decimal_places=2, read_only=True, help_text="Of the billable time, in the currency."
+        max_digits=20, decimal_places=2, read_only=True, help_text="Of the billable time."
     )
+    currency = serializers.CharField(read_only=True)
 
 
 def _deleted(rows: QuerySet[TimeLog], value: bool) -> QuerySet[TimeLog]:
@@ -237,5 +238,6 @@ class TimeLogViewSet(CollectionViewSet[TimeLog]):
                 "hours": str(hours_of(totals.seconds)),
                 "billable_seconds": totals.billable_seconds,
                 "amount": str(totals.amount),
+                "currency": self.workspace.currency,
             }
         )

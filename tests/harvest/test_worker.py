@@ -292,6 +292,7 @@ def test_a_killed_worker_loses_and_doubles_nothing(studio: Studio, workers: Work
     assert run["skipped"] == [{"reason": "project_not_mapped", "label": "Project not mapped", "count": 1}]
     assert api.get("time-logs/summary/").json() | {"amount": ""} == {
         "count": 2300, "seconds": 828_000, "hours": "230.00", "billable_seconds": 828_000, "amount": "",
+        "currency": "USD",
     }  # fmt: skip
 
 

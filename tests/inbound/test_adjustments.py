@@ -143,6 +143,8 @@ def test_moved_time_is_taken_back_there_and_added_here(
         (talk.id, Decimal("40.00"), 1800),
     ]
     assert row.seconds_delta == -1800
+    said = Api(admin).get(f"inbound/adjustments/{row.id}/").json()
+    assert (said["amount"], said["currency"]) == ("-80.00", "USD")  # 20.00 instead of 100.00
 
 
 @pytest.mark.parametrize(

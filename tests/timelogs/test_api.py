@@ -359,10 +359,10 @@ def test_summary_sums_exactly(admin: Membership, acme: Client) -> None:
     for seconds, billable in [(36, True), (36, True), (36, True), (3600, False)]:
         make_time_log(admin, acme, seconds=seconds, activity_type=kind, billable=billable)
     assert Api(admin).get("time-logs/summary/").json() == {
-        "count": 4, "seconds": 3708, "hours": "1.03", "billable_seconds": 108, "amount": "3.00",
+        "count": 4, "seconds": 3708, "hours": "1.03", "billable_seconds": 108, "amount": "3.00", "currency": "USD",
     }  # fmt: skip
     assert Api(admin).get("time-logs/summary/", to="2020-01-01").json() == {
-        "count": 0, "seconds": 0, "hours": "0.00", "billable_seconds": 0, "amount": "0.00",
+        "count": 0, "seconds": 0, "hours": "0.00", "billable_seconds": 0, "amount": "0.00", "currency": "USD",
     }  # fmt: skip
 
 
