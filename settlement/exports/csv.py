@@ -10,7 +10,7 @@ from __future__ import annotations
 import csv
 import io
 
-from accounts.tabular import FORMULA
+from accounts.tabular import safe_cell as safe
 from settlement.exports.report import Report
 from settlement.statement_math import hours
 
@@ -18,11 +18,6 @@ COLUMNS = (
     "row", "kind", "statement", "client", "date", "person", "project", "activity type", "work item", "notes", "hours",
     "seconds", "rate", "amount", "currency", "billable",
 )  # fmt: skip
-
-
-def safe(text: str) -> str:
-    """The text, so that a spreadsheet shows it and never runs it, also one that passes over spaces before a formula."""
-    return f"'{text}" if text.lstrip(" ").startswith(FORMULA) else text
 
 
 def write(report: Report) -> bytes:
