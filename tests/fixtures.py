@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
+from django.db import transaction
 
 from accounts.models import Membership, Role, Workspace
 from tests.factories import make_member, make_workspace
@@ -20,7 +21,22 @@ PBKDF2PasswordHasher.iterations = 1000
 @pytest.fixture
 def admin(db: None) -> Membership:
     """The admin of the workspace (plan pro, UTC, USD)."""
+    return make_northlight()
+
+
+def make_northlight() -> Membership:
     return make_workspace("Northlight", email="ada@northlight.test", person_name="Ada Admin")
+
+
+@pytest.fixture(scope="module")
+def once(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """For rows that a module makes once, and each of its tests finds as they were made, whatever the others did.
+
+    They are in a transaction around that of each test: no test of the module may be one of whole transactions.
+    """
+    with django_db_blocker.unblock(), transaction.atomic():
+        yield
+        transaction.set_rollback(True)
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from copy import deepcopy
 from dataclasses import dataclass
 
 import pytest
@@ -33,6 +34,7 @@ from tests.factories import (
     make_time_log,
     make_work_item,
 )
+from tests.fixtures import make_northlight
 from tests.pages.conftest import Visit
 from tests.settlement.statements import draft
 from timelogs.urls import urlpatterns as timelogs_urls
@@ -138,9 +140,10 @@ OPEN = {"shared", "theme", "workspace-switch"}
 named = pytest.mark.parametrize("spot", SPOTS, ids=lambda spot: spot.name)
 
 
-@pytest.fixture
-def ids(admin: Membership) -> dict[str, object]:
-    """One row of each kind, the time being the admin's."""
+@pytest.fixture(scope="module")
+def made(once: None) -> tuple[Membership, dict[str, object]]:
+    """The admin, and the id of one row of each kind, the time being the admin's."""
+    admin = make_northlight()
     workspace = admin.workspace
     client = make_client(workspace, "Acme")
     log = make_time_log(admin, client)
@@ -155,7 +158,7 @@ def ids(admin: Membership) -> dict[str, object]:
         export = DataExport.objects.create(
             workspace=workspace, kind="workspace", state="ready", requested_by=admin.user
         )
-    return {
+    ids = {
         "client": client.id,
         "project": make_project(client).id,
         "contact": make_contact(client).id,
@@ -173,6 +176,17 @@ def ids(admin: Membership) -> dict[str, object]:
         "export": export.id,
         "session": make_session(admin).pk,
     }
+    return admin, ids
+
+
+@pytest.fixture
+def admin(made: tuple[Membership, dict[str, object]]) -> Membership:
+    return deepcopy(made[0])
+
+
+@pytest.fixture
+def ids(made: tuple[Membership, dict[str, object]]) -> dict[str, object]:
+    return dict(made[1])
 
 
 def address(spot: Spot, ids: dict[str, object]) -> str:

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from accounts.models import Membership
 from accounts.rest.docs import document
 from tests.rest.client import Api
-from tests.rest.test_roles import CASES, Ids, ids, shape
+from tests.rest.test_roles import CASES, Ids, admin, ids, made, shape
 
-__all__ = ["ids"]  # a fixture
+__all__ = ["admin", "ids", "made"]  # fixtures
 
 pytestmark = pytest.mark.django_db
 

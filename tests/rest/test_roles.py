@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +27,7 @@ from tests.factories import (
     make_time_log,
     make_work_item,
 )
+from tests.fixtures import make_northlight
 from tests.rest.client import Api
 from tests.settlement.statements import draft, issued
 from timelogs.services import delete_time_log
@@ -165,10 +167,12 @@ CASES = [
 ]  # fmt: skip
 
 
-@pytest.fixture
-def ids(admin: Membership, member: Membership) -> Ids:
-    """One row of everything, the admin's unless its name says otherwise."""
+@pytest.fixture(scope="module")
+def made(once: None) -> tuple[Membership, Membership, Ids]:
+    """An admin, a member, and the id of one row of everything, the admin's unless its name says otherwise."""
+    admin = make_northlight()
     workspace = admin.workspace
+    member = make_member(workspace, email="mel@northlight.test", name="Mel Member")
     client = make_client(workspace, "Used")
     third = make_member(workspace)
     members_key = make_key(member).split("_")[1]
@@ -206,7 +210,22 @@ def ids(admin: Membership, member: Membership) -> Ids:
         "members_key": keys[members_key],
         "admins_key": keys[admins_key],
     }
-    return {name: str(value) for name, value in found.items()}
+    return admin, member, {name: str(value) for name, value in found.items()}
+
+
+@pytest.fixture
+def admin(made: tuple[Membership, Membership, Ids]) -> Membership:
+    return deepcopy(made[0])
+
+
+@pytest.fixture
+def member(made: tuple[Membership, Membership, Ids]) -> Membership:
+    return deepcopy(made[1])
+
+
+@pytest.fixture
+def ids(made: tuple[Membership, Membership, Ids]) -> Ids:
+    return dict(made[2])
 
 
 @pytest.mark.parametrize("case", CASES, ids=str)
