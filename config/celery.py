@@ -1,10 +1,13 @@
 """The Celery app: `celery -A config worker`, `celery -A config beat`. The beat schedule is in the settings."""
 
+import logging
 import os
 from typing import Any
 
 from celery import Celery
-from celery.signals import task_postrun, task_prerun
+from celery.signals import after_setup_logger, after_setup_task_logger, task_postrun, task_prerun
+
+from config.logs import FORMAT, Formatter
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -14,6 +17,14 @@ app.config_from_object("django.conf:settings", namespace="CELERY")
 # on connecting. Kept for so many tasks, and looked at before each, as Django does before each request.
 app.conf["CELERY_DB_REUSE_MAX"] = 1000
 app.autodiscover_tasks()
+
+
+@after_setup_logger.connect
+@after_setup_task_logger.connect
+def write_alike(logger: logging.Logger, **kwargs: Any) -> None:
+    """Workers and beat write their log as the web does."""
+    for handler in logger.handlers:
+        handler.setFormatter(Formatter(FORMAT))
 
 
 @task_prerun.connect

@@ -7,6 +7,8 @@ import time
 from types import TracebackType
 from typing import Any
 
+FORMAT = "%(asctime)s %(levelname)s %(name)s %(message)s"
+
 # What would begin another line, or move a terminal's cursor: C0, DEL, C1, and Unicode's own ends of lines.
 CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0))}
 CONTROLS |= {0x2028: "\\u2028", 0x2029: "\\u2029"}

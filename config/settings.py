@@ -7,6 +7,7 @@ from csp.constants import NONE, SELF
 from kombu import Queue
 
 from config.env import BASE_DIR, PRODUCTION, STATE_DIR, env, secret
+from config.logs import FORMAT
 
 # --- Core ------------------------------------------------------------------------------------------------------------
 DEBUG: bool = env.bool("DEBUG", False)
@@ -352,7 +353,7 @@ LOGGING = {
     "formatters": {
         "plain": {
             "class": "config.logs.Formatter",
-            "format": "%(asctime)s %(levelname)s %(name)s %(message)s",
+            "format": FORMAT,
         }
     },
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},

@@ -23,7 +23,7 @@ TICK_SECONDS = 0.1
 STEADY_SECONDS = 30.0  # a program that ran this long starts again at once when it dies
 LONGEST_WAIT_SECONDS = 30.0
 
-NOTEWORTHY = re.compile(r"\b(WARNING|ERROR|CRITICAL)\b|Traceback|^\w*(Error|Exception)\b")
+NOTEWORTHY = re.compile(r"\b(WARNING|ERROR|CRITICAL)\b|Traceback|^\s?\w*(Error|Exception)\b")
 
 
 class ForcedError(Exception):

@@ -11,7 +11,7 @@ from django.test import Client
 from django.urls import reverse
 
 from accounts.models import Membership
-from config.logs import Formatter
+from config.logs import FORMAT, Formatter
 from tests.accounts.test_mfa import SECOND, code_of, give_app
 from tests.accounts.test_signin import SECRET, ada, somewhere, try_in  # noqa: F401 - ada is a fixture
 from tests.factories import make_key
@@ -105,7 +105,7 @@ def test_refusals_are_told(member: Membership, caplog: pytest.LogCaptureFixture,
 
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\x0b", "\x85", "\u2028", "\x1b[2K"])
 def test_a_line_stays_a_line(end: str) -> None:
-    shape = Formatter("%(asctime)s %(levelname)s %(name)s %(message)s")
+    shape = Formatter(FORMAT)
     forged = f"/nothing{end}2026-06-01T09:00:00.000Z INFO timebridge.security signed-in"
     record = logging.LogRecord(
         "django.request", logging.WARNING, __file__, 1, "Not Found: %s", (forged,), None
@@ -122,3 +122,13 @@ def test_a_line_stays_a_line(end: str) -> None:
     first, *others = shape.format(record).splitlines()
     assert first == text
     assert all(line.startswith("\t") for line in others)
+
+
+def test_workers_write_alike() -> None:
+    from celery.signals import after_setup_logger, after_setup_task_logger
+
+    for signal in (after_setup_logger, after_setup_task_logger):
+        logger = logging.Logger("celery")
+        logger.addHandler(logging.StreamHandler())
+        signal.send(sender=None, logger=logger)
+        assert isinstance(logger.handlers[0].formatter, Formatter)
