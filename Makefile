@@ -13,7 +13,7 @@ run: venv ## Start everything, until Ctrl-C
 	@exec $(PYTHON_IN_VENV) -m dev.run
 
 test: check ## Everything: the checks below, then the tests
-	$(PYTHON_IN_VENV) -m pytest -n 2 $(PYTESTFLAGS)
+	$(PYTHON_IN_VENV) -m pytest -n 2 --dist worksteal $(PYTESTFLAGS)
 
 check: venv ## Format, lint, types, import contracts, missing migrations
 	$(PYTHON_IN_VENV) -m ruff format --check --quiet .
