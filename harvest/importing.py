@@ -78,8 +78,9 @@ DEFAULT_DAYS = 14
 MOST_DAYS = 3660
 SWITCH_SECONDS = 0.0005
 FEW = 25  # remembered entries that are asked for one by one; more are cheaper by their window
-# A night asks once, and comes back after these waits: no worker sleeps while others wait.
-NO_PATIENCE = Patience(attempts=1, total=120.0)
+# A night asks once, and comes back after these waits: no worker sleeps while others wait, save for its turn under the
+# limit, long enough to be let in among people's requests (`ratelimit.HANDICAP`).
+NO_PATIENCE = Patience(attempts=1, total=120.0, longest_turn=20.0)
 AGAIN_AFTER = [timedelta(minutes=minutes) for minutes in (1, 3, 9, 27)]
 EARLIEST, LATEST = date(1970, 1, 1), date(2199, 12, 31)
 
@@ -249,7 +250,8 @@ def _walk_and_end(run: SyncRun, lease: int) -> None:
     except HarvestRateLimited as error:
         # Not this run's fault, and it passes: it goes on by itself when Harvest lets it.
         with tenant_scope(run.workspace_id):
-            release_run(run, until=timezone.now() + timedelta(seconds=error.retry_after_seconds or lease))
+            until = timezone.now() + timedelta(seconds=error.retry_after_seconds or lease)
+            release_run(run, until=until, counts=False)
     except HarvestError as error:
         if (
             run.kind == RunKind.AUTO

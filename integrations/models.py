@@ -372,6 +372,11 @@ class OutboundChange(TenantChild):
         indexes = [
             models.Index(fields=["workspace", "state", "-id"], name="integrations_change_newest"),
             models.Index(fields=["workspace", "time_log", "-id"], name="integrations_change_log"),
+            models.Index(
+                fields=["workspace", "run"],
+                condition=models.Q(run__isnull=False),
+                name="integrations_change_run",
+            ),
             # What the sweep looks for over all workspaces.
             models.Index(
                 fields=["not_before"],

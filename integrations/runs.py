@@ -143,10 +143,13 @@ def finish_run(run: SyncRun, *, state: str, error: str = "") -> None:
         raise LeaseLost(str(run.id))
 
 
-def release_run(run: SyncRun, *, until: datetime) -> None:
-    """Let go of a claimed run so that it is claimed again at `until`: for trouble that passes."""
+def release_run(run: SyncRun, *, until: datetime, counts: bool = True) -> None:
+    """Let go of a claimed run so that it is claimed again at `until`: for trouble that passes.
+
+    counts: as one of the attempts after which a run is given up.
+    """
     SyncRun.objects.filter(id=run.id, state=RunState.RUNNING, lease_token=run.lease_token).update(
-        lease_token=None, lease_until=until
+        lease_token=None, lease_until=until, attempts=F("attempts") - (0 if counts else 1)
     )
 
 

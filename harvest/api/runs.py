@@ -135,6 +135,7 @@ class ClientAmountSerializer(Resource):
 
 
 class AmountsSerializer(Resource):
+    currency = serializers.CharField(read_only=True)
     results = ClientAmountSerializer(many=True, read_only=True)
 
 
@@ -247,7 +248,10 @@ class RunViewSet(ListViewSet[SyncRun]):
         description="What a preview would bring in, by client. Empty for a run that is none.",
     )
     def amounts(self, request: Request, id: str) -> Response:
-        return Response(self.write(AmountsSerializer, {"results": amounts_by_client(self.get_object())}))
+        amounts = amounts_by_client(self.get_object())
+        return Response(
+            self.write(AmountsSerializer, {"currency": self.workspace.currency, "results": amounts})
+        )
 
     @extend_schema(
         request=None,

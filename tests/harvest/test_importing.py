@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from datetime import date, timedelta
 from decimal import Decimal
@@ -17,6 +18,7 @@ from accounts.services import add_member, remove_member
 from harvest import importing
 from harvest.client import HarvestClient
 from harvest.credentials import connection_of, disconnect, open_client
+from harvest.errors import HarvestRateLimited
 from harvest.intake import ActivityTarget
 from harvest.sandbox.faults import FaultKind
 from harvest.writing import build_batch, load_context, prepare_page, write_prepared
@@ -295,6 +297,26 @@ def test_a_run_held_by_a_dead_worker_is_claimed_again_and_counts_the_same(studio
     assert studio.shown(run) == shown
     with studio.scope(), pytest.raises(LeaseLost):
         prolong(held, lease_seconds=30)
+
+
+def test_a_run_that_waits_for_the_limit_is_not_given_up(
+    studio: Studio, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    map_everything(studio)
+    studio.add_entry("Website", "Design", "2026-06-03", "1.00")
+    run = studio.start("2026-06-01", "2026-06-12")
+
+    def no_turn(*args: object) -> int:
+        raise HarvestRateLimited("Not now.", retry_after_seconds=0.001)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(importing, "_walk", no_turn)
+        for _ in range(importing.MOST_ATTEMPTS + 1):
+            importing.execute_run(workspace_id=studio.workspace_id, run_id=run.id)
+            time.sleep(0.002)
+    assert studio.reload(run).state == "running"
+    importing.execute_run(workspace_id=studio.workspace_id, run_id=run.id)
+    assert studio.shown(run)["state"] == "succeeded"
 
 
 def test_disconnecting_in_the_middle_ends_the_run(studio: Studio, monkeypatch: pytest.MonkeyPatch) -> None:
