@@ -358,11 +358,9 @@ def _remember(run: SyncRun, decisions: Sequence[tuple[TimeEntryPayload, Decision
     """Keep what a missing mapping left out; forget what is no longer left out for that."""
     if not decisions:
         return
-    RememberedSkip.objects.filter(
-        workspace_id=run.workspace_id,
-        account_id=run.account_id,
-        external_id__anyof=[str(entry.id) for entry, _ in decisions],
-    ).delete()
+    remembered = RememberedSkip.objects.filter(workspace_id=run.workspace_id, account_id=run.account_id)
+    if remembered.exists():  # as a rule nothing is
+        remembered.filter(external_id__anyof=[str(entry.id) for entry, _ in decisions]).delete()
     rows = [
         (
             uuid7(), run.workspace_id, run.account_id, str(entry.id), str(entry.client_id), str(entry.project_id),
