@@ -135,7 +135,7 @@ def attempt_in(begun: Mapping[str, Any] | None) -> Base | None:
 
 def told_by(entry: TimeEntryPayload) -> dict[str, str]:
     """What tells an entry that is one too many, and that nobody has touched it since, for `outgoing.note_surplus`."""
-    return {"id": str(entry.id), "stamp": entry.updated_at.isoformat() if entry.updated_at else ""}
+    return {"id": str(entry.id), "hash": content_hash(entry)}
 
 
 def note_overruled(pairs: Base) -> dict[str, Any]:

@@ -48,7 +48,7 @@ from harvest.catalogue import keep_account, learn_account
 from harvest.client import Patience
 from harvest.credentials import PROVIDER, open_client
 from harvest.errors import HarvestAuthError
-from harvest.payloads import TimeEntryPayload
+from harvest.payloads import TimeEntryPayload, content_hash
 from harvest.places import Places
 from harvest.renewal import mark_reconnect_needed
 from harvest.side import Account, HarvestAway, HarvestRefused, HarvestSide, translated
@@ -422,7 +422,7 @@ class Pushing:
         if look.link is not None:
             begun["former"] = look.link.external_id
         if replaced is not None:
-            begun["replaces"] = str(replaced.id)
+            begun |= {"replaces": str(replaced.id), "was": content_hash(replaced)}
         with tenant_scope(self.workspace_id):
             # Without its former link the log is one that a run joins to the new entry, should it see that first.
             lock_logs(self.workspace_id, [look.log.id])
@@ -443,12 +443,28 @@ class Pushing:
         payload = self.side.put_right(payload, fields)
         if replaced is not None:
             try:
-                self.side.delete(str(replaced.id), seen=entry_values(replaced))
+                stays = not self._gone(str(replaced.id), content_hash(replaced))
             except HarvestRefused:
                 self.side.delete(str(payload.id), seen=entry_values(payload))
                 self._take_back(change)
                 raise
+            if stays:
+                self.side.delete(str(payload.id), seen=entry_values(payload))
+                self._take_back(change)
+                raise HarvestAway("The entry was changed in Harvest just now.", busy=True)
         return payload
+
+    def _gone(self, replaced: str, was: str) -> bool:
+        """Delete an entry that another took the place of, unless it has been edited since: then it stays.
+
+        It is read first also because a sync leaves approved time alone, whoever may delete it. Raises HarvestRefused.
+        """
+        entry = self.side.read(replaced)
+        if entry is not None and content_hash(entry) != was:
+            return False
+        if entry is not None:
+            self.side.delete(replaced, seen=entry_values(entry))
+        return True
 
     def _take_back(self, change: OutboundChange, *, sought: Terms | None = None) -> None:
         """Nothing was made: the log has its former entry again, and nothing is begun.
@@ -491,26 +507,32 @@ class Pushing:
                 )
                 .values_list("external_id", flat=True)
             )
-        made = next((one for one in entries if str(one.id) not in known), None)
+        unknown = [one for one in entries if str(one.id) not in known]
+        made = unknown[0] if unknown else None
+        # Two workers may each have made one; or a run has joined the log meanwhile, to another or to one of these.
+        for spare in unknown[1:] if look.link is None else unknown:
+            if _as_sent(spare, base):
+                self.side.delete(str(spare.id), seen={})
         if made is None and look.link is None:
             self._take_back(change, sought=look.terms)
             return
-        # What it took the place of goes all the same; where Harvest refuses that, the new one goes.
+        # What it took the place of goes all the same; where Harvest refuses that, or it was edited, the new one goes.
         if replaced := begun.get("replaces"):
+            refusal, stays = None, False
             try:
-                if (
-                    self.side.read(replaced) is not None
-                ):  # a sync leaves approved time alone, whoever may delete it
-                    self.side.delete(replaced, seen={})
-            except HarvestRefused:
-                if made is not None and look.link is None:
-                    self.side.delete(str(made.id), seen={})
-                    self._take_back(change)
-                raise
-        if made is None or look.link is not None:
-            # A run has joined the log meanwhile: to this entry, or to another, and then this one is one too many.
-            if made is not None and look.link is not None:
+                stays = not self._gone(replaced, begun.get("was", ""))
+            except HarvestRefused as refused:
+                refusal, stays = refused, True
+            if stays and made is not None and look.link is None:
                 self.side.delete(str(made.id), seen={})
+                self._take_back(change)
+                if refusal is None:
+                    return
+            if refusal is not None:
+                raise refusal
+            if stays:  # a run has joined the log to the new one: there can be one only
+                self.side.delete(replaced, seen={})
+        if made is None or look.link is not None:
             with tenant_scope(self.workspace_id):
                 lock_logs(self.workspace_id, [look.log.id])
                 outgoing.prolong(change, begun=None)
@@ -731,6 +753,15 @@ class _Taken(Exception):
 
 def _creates(done: _Done | None) -> bool:
     return done is not None and isinstance(done.action, (CreateRemote, Replace))
+
+
+def _as_sent(entry: TimeEntryPayload, attempt: Base) -> bool:
+    """Whether an entry is as that attempt sent it, and untouched: people who copy one copy its reference."""
+    values = entry_values(entry)
+    alike = (Field.SPENT_DATE, Field.NOTES, Field.OWNER)
+    return entry.created_at == entry.updated_at and all(
+        values[name] == attempt[name].remote for name in alike if name in attempt
+    )
 
 
 def _agreed(link: SyncLink | None) -> tuple[str, Any] | None:

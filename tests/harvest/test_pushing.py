@@ -633,11 +633,11 @@ def test_a_run_that_joined_the_entry_first_is_no_trouble(both: Both, monkeypatch
     no_echo(both)
 
 
-@pytest.mark.parametrize("away", [False, True])
+@pytest.mark.parametrize("trouble", ["none", "away when it wakes", "the other's answer was lost"])
 def test_a_worker_that_wakes_too_late_takes_its_double_back(
-    both: Both, monkeypatch: pytest.MonkeyPatch, away: bool
+    both: Both, monkeypatch: pytest.MonkeyPatch, trouble: str
 ) -> None:
-    """Stopped right before its POST for longer than its lease, while another sent the log. away: so is Harvest then."""
+    """Stopped right before its POST for longer than its lease, while another sent the log."""
     from harvest.side import HarvestSide
     from integrations.models import OutboundChange
 
@@ -648,12 +648,14 @@ def test_a_worker_that_wakes_too_late_takes_its_double_back(
         monkeypatch.setattr(HarvestSide, "post", post)
         with both.studio.scope():
             OutboundChange.objects.update(lease_until=timezone.now())
+        if trouble == "the other's answer was lost":
+            both.studio.sandbox.fault(FaultKind.LOST, method="POST")
         both.drain()
         assert len(both.entries()) == 1
         return post(self, *args, **kwargs)
 
     monkeypatch.setattr(HarvestSide, "post", slept)
-    if away:
+    if trouble == "away when it wakes":
         both.studio.sandbox.fault(FaultKind.UNAVAILABLE, method="DELETE")
     both.drain()
     both.send_all()
