@@ -69,7 +69,7 @@ def own_or_twin(connection: Connection, entries: Sequence[TimeEntryPayload]) -> 
         )
         if log.id not in own
     ]
-    if not own and not alike and not late:
+    if not references and not alike:
         return None
     candidates = [*own, *(log.id for log in alike)]
     parted = set(
@@ -77,12 +77,12 @@ def own_or_twin(connection: Connection, entries: Sequence[TimeEntryPayload]) -> 
             workspace_id=connection.workspace_id, time_log__id__anyof=candidates, deed=Deed.UNLINKED
         ).values_list("time_log_id", "external_id")
     )
-    # One that is being created in Harvest is about to be an entry of its own.
+    # One that is being created in Harvest is about to be an entry of its own, and the queue sees to what it makes.
     begun = set(
         OutboundChange.objects.filter(
             Q(state=ChangeState.SENDING) | Q(begun__isnull=False),
             workspace_id=connection.workspace_id,
-            time_log__id__anyof=[log.id for log in alike],
+            time_log__id__anyof=[*references, *(log.id for log in alike)],
         ).values_list("time_log_id", flat=True)
     )
     twins: dict[tuple[Value, ...], list[UUID]] = {}
@@ -96,6 +96,8 @@ def own_or_twin(connection: Connection, entries: Sequence[TimeEntryPayload]) -> 
         external_id, found = str(entry.id), _uuid(entry.external_reference_id)
         if found not in own and external_id in late:
             return late[external_id]
+        if found in begun and (found not in own or found in taken):
+            return found  # left alone: its log is another entry already
         if found not in own:
             key = None if entry.is_running else _key_of_entry(entry, terms)
             logs = twins.get(key, []) if key else []
