@@ -53,6 +53,7 @@ from harvest.places import Places
 from harvest.renewal import mark_reconnect_needed
 from harvest.side import Account, HarvestAway, HarvestRefused, HarvestSide, translated
 from harvest.terms import Terms, entry_values, load_terms
+from inbound.models import Adjustment, AdjustmentKind, AdjustmentStatus
 from integrations import outgoing
 from integrations.models import ChangeState, Connection, Deed, OutboundChange, SyncLink
 from integrations.outgoing import LeaseLost
@@ -340,7 +341,8 @@ class Pushing:
         actions = [
             one
             for one in actions
-            if not isinstance(one, DeleteLocal) and not (isinstance(one, Differs) and one.gone)
+            if not isinstance(one, DeleteLocal)
+            and not (isinstance(one, Differs) and one.gone and not self._known_gone(look))
         ]
         done = self._carry_out(change, look, base, actions, payload)
         return self._record(change, look, base, there, payload, actions, done)
@@ -354,6 +356,13 @@ class Pushing:
             )
         terms = load_terms(self.connection)
         return _Look(log, link, terms, terms.here(log))
+
+    def _known_gone(self, look: _Look) -> bool:
+        """Whether the sweep has said that the entry of this settled log is gone: then that stays said."""
+        with tenant_scope(self.workspace_id):
+            told = Adjustment.objects.filter(workspace_id=self.workspace_id, time_log=look.log)
+            told = told.filter(kind=AdjustmentKind.GONE).exclude(status=AdjustmentStatus.WITHDRAWN)
+            return told.exists()
 
     def _may_see(self, link: SyncLink) -> bool:
         """Whether that Harvest does not show an entry means that it is gone."""

@@ -11,6 +11,7 @@ from harvest import sweep as sweeping
 from harvest.pushing import drain
 from inbound.models import Adjustment
 from integrations.models import OutboundChange, SyncEvent
+from integrations.outgoing import enqueue
 from settlement.models import Statement
 from settlement.statements import draft_statement, issue_statement, void_statement
 from tests.harvest.conftest import Studio
@@ -112,6 +113,19 @@ def test_what_is_gone_from_harvest_goes_by_the_sweep(
     assert told(mapped, sync(mapped))[0] == "deleted"
     assert only_log(mapped).deleted_at is not None
     assert adjustments(mapped) == [("gone", "withdrawn")]
+
+
+def test_a_push_leaves_said_that_settled_time_is_gone_from_harvest(studio: Studio) -> None:
+    both = go_both_ways(studio)
+    log = both.log(spent_date=studio.admin.workspace.today())
+    both.drain()
+    settle(studio)
+    both.account.delete_entry(both.entries()[0]["id"])
+    sync(studio)
+    with studio.scope():
+        enqueue(workspace_id=log.workspace_id, connection_id=studio.connection.id, time_log_ids=[log.id])
+    both.drain()
+    assert (both.state(log)[0], adjustments(studio)) == ("differs", [("gone", "pending")])
 
 
 def test_many_released_at_once_are_nothing_gone(mapped: Studio) -> None:

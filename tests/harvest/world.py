@@ -43,7 +43,7 @@ from harvest.sandbox.timesheet import TimeEntry
 from harvest.sweep import confirm_attention
 from harvest.terms import Terms, hours_of, load_terms
 from harvest.waiting import conflicts_of, held_of, resolve_conflict, retry_held
-from inbound.models import ProposalStatus, TimeProposal
+from inbound.models import Adjustment, ProposalStatus, TimeProposal
 from inbound.services import accept_proposal
 from integrations import outgoing
 from integrations.models import (
@@ -448,8 +448,14 @@ class World:
         return entry.is_explicitly_locked or entry.approval == "approved" or entry.is_billed
 
     # --- Trouble -----------------------------------------------------------------------------------------------------
-    def fault(self, kind: FaultKind, after: int = 0, times: int = 1, method: str = "") -> None:
-        self.sandbox.fault(kind, after=after, times=times, method=method, seconds=0)
+    def fault(
+        self, kind: FaultKind, after: int = 0, times: int = 1, method: str = "", path: str = ""
+    ) -> None:
+        self.sandbox.fault(kind, after=after, times=times, method=method, path=path, seconds=0)
+
+    def lose(self, kind: FaultKind = FaultKind.LOST) -> None:
+        """The next entry is made, and the answer to that is lost."""
+        self.fault(kind, method="POST", path="/time_entries$")
 
     def kill(self, after: int) -> None:
         """The next worker dies at its step of that number."""
@@ -608,12 +614,18 @@ class World:
             changes = {one.time_log_id: one for one in waiting}
             assert not OutboundChange.objects.exclude(begun=None).exists()
             links = list(SyncLink.objects.exclude(time_log=None).select_related("time_log"))
+            waiting_in_inbound = set(
+                Adjustment.objects.filter(status="pending").values_list("time_log_id", flat=True)
+            )
+        differing = set()
         with open_client(connection) as client:
             for link in links:
                 if link.time_log is not None:
                     entry = self._asked(client, link.external_id)
                     change = changes.get(link.time_log.id)
-                    self._in_step(connection, terms, link, link.time_log, entry, change)
+                    if self._in_step(connection, terms, link, link.time_log, entry, change):
+                        differing.add(link.time_log.id)
+        assert waiting_in_inbound <= differing, "an adjustment outlived what it speaks of"
         with self.studio.scope():
             unlinked = TimeLog.objects.filter(deleted_at=None, sync_link=None).exclude(id__in=changes)
             outside = [
@@ -639,7 +651,8 @@ class World:
     def _in_step(
         self, connection: Connection, terms: Terms, link: SyncLink, log: TimeLog,
         entry: TimeEntryPayload | None, change: OutboundChange | None,
-    ) -> None:  # fmt: skip
+    ) -> bool:  # fmt: skip
+        """Whether Harvest holds otherwise what is settled here."""
         here = terms.here(log)
         there = terms.there(entry, log) if entry else None
         base = base_of(link, log, here=here, there=there, entry=entry)
@@ -660,7 +673,8 @@ class World:
                 case _:  # a write, which only Harvest itself can have refused
                     assert (state, reason in REFUSALS) == ("held", True), told
         if not actions and log.deleted_at is None:
-            assert log.sync_state in ("synced", "differs"), (log.sync_state, log.sync_detail)
+            assert log.sync_state == "synced", (log.sync_state, log.sync_detail)
+        return any(isinstance(one, Differs) for one in actions)
 
     def nothing_lost(self) -> None:
         """Every value that somebody entered is on a side, was replaced knowingly, or is given up in the history."""
