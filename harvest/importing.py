@@ -44,6 +44,7 @@ from harvest.sweep import sweep
 from harvest.writing import (
     NOTHING,
     Prepared,
+    bad_id,
     load_context,
     name_what_is_gone,
     plans_of,
@@ -65,6 +66,7 @@ from integrations.runs import (
     MOST_ATTEMPTS,
     LeaseLost,
     claim_run,
+    entries_of,
     finish_run,
     prolong,
     prove_held,
@@ -428,6 +430,8 @@ def _walk(run: SyncRun, client: HarvestClient, lease: int) -> int:
     with tenant_scope(run.workspace_id):
         context = load_context(run.connection)
         only = remembered_now(run.connection) if run.remembered else None
+        # Then what the run tells of is what this walk has listed; else the ledger of an earlier attempt says.
+        from_the_start = not entries_of(run).exists()
 
     if run.from_date is None or run.to_date is None:
         raise ValueError("An import has a window.")
@@ -440,12 +444,19 @@ def _walk(run: SyncRun, client: HarvestClient, lease: int) -> int:
     with Writer(run, lease) as writer:
         for reading in ahead(source, idle=keep_hold, every=beat):
             expected = reading.expected or expected
-            listed.update(str(entry.id) for entry in reading.page.entries)
-            listed.update(one.remote_id for one in reading.page.bad)
             with tenant_scope(run.workspace_id):
                 prepared = prepare_page(
-                    run, reading.page, context, only=only, in_flight=writer.in_flight, since=writer.began
+                    run,
+                    reading.page,
+                    context,
+                    only=only,
+                    in_flight=writer.in_flight,
+                    told=listed if from_the_start else None,
+                    since=writer.began,
                 )
+            listed.update(str(entry.id) for entry in reading.page.entries)
+            listed.update(one.remote_id for one in reading.page.bad)
+            listed.update(bad_id(one) for one in reading.page.bad)
             writer.write(
                 prepared,
                 expected=len(only) if only is not None else reading.expected,

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
@@ -18,7 +18,6 @@ from typing import Any
 from uuid import UUID
 
 from django.db import DataError, IntegrityError, transaction
-from django.db.models import Case, Value, When
 from django.utils import timezone
 
 from accounts.bulk import NULL, Staging, copy_rows, escaped, plain
@@ -121,28 +120,34 @@ def load_context(connection: Connection) -> IntakeContext:
 
 def known_links(connection: Connection, external_ids: Sequence[str]) -> dict[int, KnownLink]:
     """Which of these entries are something here already, and what."""
-    rows = (
-        SyncLink.objects.filter(
-            workspace_id=connection.workspace_id,
-            provider=PROVIDER,
-            account_id=connection.account_id,
-            external_id__anyof=list(external_ids),
-        )
-        .annotate(state=STATE)
-        .values_list("external_id", "remote_hash", "state")
-    )
-    return {int(external_id): KnownLink(LinkState(state), content) for external_id, content, state in rows}
+    with transaction.get_connection().cursor() as cursor:
+        cursor.execute(_KNOWN, [list(external_ids), connection.workspace_id, PROVIDER, connection.account_id])
+        return {int(pk): KnownLink(_STATES[state], content) for pk, content, state in cursor.fetchall()}
 
 
-# Told by the database: what it is told from would cost several times as much to bring here.
-STATE = Case(
-    When(time_log__isnull=False, then=Value(LinkState.LINKED.value)),
-    When(former_log__isnull=False, base__isnull=True, then=Value(LinkState.PARTED.value)),
-    When(former_log__isnull=False, then=Value(LinkState.GONE.value)),
-    When(proposal__status=ProposalStatus.DISMISSED, then=Value(LinkState.DISMISSED.value)),
-    When(proposal__status=ProposalStatus.WITHDRAWN, then=Value(LinkState.GONE.value)),
-    default=Value(LinkState.PROPOSED.value),
-)
+# One look-up by the whole identity for each id, whatever the planner believes of the table: of one without statistics,
+# as after a first import, it would rather walk all links of the workspace for every page. The state is told here, as
+# what it is told from costs several times as much to bring.
+_KNOWN = f"""
+SELECT wanted.external_id, link.remote_hash, CASE
+    WHEN link.time_log_id IS NOT NULL THEN '{LinkState.LINKED}'
+    WHEN link.former_log_id IS NOT NULL AND link.parted THEN '{LinkState.PARTED}'
+    WHEN link.former_log_id IS NOT NULL THEN '{LinkState.GONE}'
+    WHEN proposal.status = '{ProposalStatus.DISMISSED}' THEN '{LinkState.DISMISSED}'
+    WHEN proposal.status = '{ProposalStatus.WITHDRAWN}' THEN '{LinkState.GONE}'
+    ELSE '{LinkState.PROPOSED}'
+END
+FROM unnest(%s::text[]) AS wanted (external_id)
+CROSS JOIN LATERAL (
+    SELECT workspace_id, remote_hash, time_log_id, former_log_id, proposal_id, base IS NULL AS parted
+    FROM integrations_synclink
+    WHERE workspace_id = %s AND provider = %s AND account_id = %s AND external_id = wanted.external_id
+    OFFSET 0
+) link
+LEFT JOIN inbound_timeproposal proposal
+    ON proposal.workspace_id = link.workspace_id AND proposal.id = link.proposal_id
+"""  # noqa: S608 - own names
+_STATES = {state.value: state for state in LinkState}
 
 
 # --- Writing ---------------------------------------------------------------------------------------------------------
@@ -242,24 +247,27 @@ def prepare_page(
     *,
     only: frozenset[str] | None = None,
     in_flight: frozenset[str] = NOTHING,
+    told: Container[str] | None = None,
     since: datetime | None = None,
 ) -> Prepared:
     """Decide a page inside the scope, writing nothing.
 
-    only: of these entries alone, by external id; the others are not this run's. in_flight: entries of a page that is
-    being written meanwhile, which tells of them. since: when the reading began, now unless given.
+    only: of these entries alone, by external id; the others are not this run's. in_flight: entries of pages that are
+    being written meanwhile, which tell of them. told: what the run's earlier pages tell of, where that is known; else
+    the database is asked. since: when the reading began, now unless given.
     """
     entries = {
         external_id: entry
         for entry in page.entries
         if (external_id := str(entry.id)) not in in_flight and (only is None or external_id in only)
     }
-    bad = {_bad_id(one): one for one in page.bad} if only is None else {}
-    told = set(
-        RunEntry.objects.filter(
-            workspace_id=run.workspace_id, run=run, external_id__anyof=[*entries, *bad]
-        ).values_list("external_id", flat=True)
-    )
+    bad = {bad_id(one): one for one in page.bad} if only is None else {}
+    if told is None:
+        told = set(
+            RunEntry.objects.filter(
+                workspace_id=run.workspace_id, run=run, external_id__anyof=[*entries, *bad]
+            ).values_list("external_id", flat=True)
+        )
     fresh = [entry for external_id, entry in entries.items() if external_id not in told]
     ids = [str(entry.id) for entry in fresh]
     known = known_links(run.connection, ids)
@@ -636,7 +644,7 @@ def _json_of(entry: TimeEntryPayload) -> str:
     )
 
 
-def _bad_id(one: UnreadableEntry) -> str:
+def bad_id(one: UnreadableEntry) -> str:
     """A name for an unreadable entry that is the same in every reading: its id, or a mark made of what it holds."""
     if one.remote_id:
         return one.remote_id[:40]
