@@ -23,6 +23,7 @@ from django.utils import timezone
 from accounts.bulk import NULL, Staging, copy_rows, escaped, plain
 from accounts.ids import uuid7, uuid7_texts
 from accounts.selectors import members_of
+from harvest import intake
 from harvest.adoption import own_or_twin
 from harvest.catalogue import Seen, note_seen
 from harvest.client import EntryPage
@@ -362,6 +363,9 @@ def name_what_is_gone(run: SyncRun) -> None:
         copy_rows(RunEntry, ENTRY_COLUMNS, rows, skip_conflicts=True)
 
 
+UNMAPPED = (intake.Reason.PROJECT_NOT_MAPPED, intake.Reason.TASK_NOT_MAPPED)
+
+
 def _remember(run: SyncRun, decisions: Sequence[tuple[TimeEntryPayload, Decision]]) -> None:
     """Keep what a missing mapping left out; forget what is no longer left out for that."""
     if not decisions:
@@ -375,7 +379,7 @@ def _remember(run: SyncRun, decisions: Sequence[tuple[TimeEntryPayload, Decision
             str(entry.task_id), entry.spent_date, kept_hours(entry.hours) or Decimal(0),
         )
         for entry, one in decisions
-        if isinstance(one, Skip) and one.reason.value in (Reason.PROJECT_NOT_MAPPED, Reason.TASK_NOT_MAPPED)
+        if isinstance(one, Skip) and one.reason in UNMAPPED
     ]  # fmt: skip
     if rows:
         copy_rows(RememberedSkip, REMEMBERED_COLUMNS, rows)
@@ -487,8 +491,10 @@ def build_batch(
     told: list[str] = []
     for entry, one in decisions:
         match one:
+            case Skip(reason=intake.Reason.ALREADY_IMPORTED):
+                told.append(_told_here(next(ids), entry))
             case Skip():
-                failed = one.reason.value == Reason.SAVE_FAILED
+                failed = one.reason is intake.Reason.SAVE_FAILED
                 outcome = Outcome.FAILED if failed else Outcome.SKIPPED
                 told.append(_told(next(ids), entry, outcome, Reason(one.reason.value), one.detail))
             case Unchanged():
@@ -520,29 +526,15 @@ def _made(made_id: str, link_id: str, entry_id: str, entry: TimeEntryPayload, on
     base = first_base(entry, one)
     if not plain(notes):
         notes, base = escaped(notes), escaped(base)
-    if isinstance(one, Import):
-        as_log = "t"
-        place = _place(
-            one.client,
-            one.project,
-            one.work_item,
-            one.activity_type,
-            one.owner,
-            one.hourly_rate,
-            entry.user_id,
-        )
-    else:
-        as_log = "f"
-        place = _place(one.client, None, None, one.activity_type, one.owner, one.hourly_rate, entry.user_id)
+    as_log = isinstance(one, Import)
+    project = getattr(one, "project", None) or NULL
+    item = getattr(one, "work_item", None) or NULL
     return (
-        f"{entry.id}\t{as_log}\t{made_id}\t{link_id}\t{entry_id}\t{place}\t{one.spent_date}\t{one.seconds}\t"
-        f"{_kept(entry.hours)}\t{'t' if one.billable else 'f'}\t{content_hash(entry)}\t{notes}\t{base}\n"
+        f"{entry.id}\t{'t' if as_log else 'f'}\t{made_id}\t{link_id}\t{entry_id}\t{one.client}\t{project}\t{item}\t"
+        f"{one.activity_type or NULL}\t{one.owner}\t{one.hourly_rate}\t{entry.user_id}\t{one.spent_date}\t"
+        f"{one.seconds}\t{_kept(entry.hours)}\t{'t' if one.billable else 'f'}\t{content_hash(entry)}\t{notes}\t"
+        f"{base}\n"
     )
-
-
-@lru_cache(maxsize=4096)
-def _place(*parts: Any) -> str:
-    return "\t".join(NULL if part is None else str(part) for part in parts)
 
 
 @lru_cache(maxsize=4096)
@@ -580,16 +572,12 @@ def first_base(entry: TimeEntryPayload, one: Import | Propose) -> str:
     hours, day = _hours_json(entry.hours), entry.spent_date
     notes = f'"{entry.notes}"' if plain(entry.notes) else _json_text(entry.notes)
     billable = "true" if entry.billable else "false"
+    ids = _ids_json(one, entry)
     if isinstance(one, Import):
-        ids = _ids_json(
-            (one.client, one.project, one.activity_type, one.owner),
-            (entry.client_id, entry.project_id, entry.task_id, entry.user_id),
-        )
         return (
             f'{{{ids},"spent_date":"{day}","duration":[{one.seconds},{hours}],"notes":{notes},'
             f'"billable":{billable}}}'
         )
-    ids = _ids_json(None, (entry.client_id, entry.project_id, entry.task_id, entry.user_id))
     return (
         f'{{{ids},"spent_date":[null,"{day}"],"duration":[null,{hours}],"notes":[null,{notes}],'
         f'"billable":[null,{billable}]}}'
@@ -599,21 +587,47 @@ def first_base(entry: TimeEntryPayload, one: Import | Propose) -> str:
 _json_text = json.JSONEncoder(ensure_ascii=False).encode
 
 
+def _ids_json(one: Import | Propose, entry: TimeEntryPayload) -> str:
+    """Placement, activity and owner of a base, without braces; of a proposal, Harvest's side alone.
+
+    Each kept by itself: together they are as many as people, projects and tasks multiplied.
+    """
+    if isinstance(one, Import):
+        ours, activity, owner = (one.client, one.project), one.activity_type, one.owner
+    else:
+        ours, activity, owner = None, None, None
+    return (
+        f"{_placement_json(ours, entry.client_id, entry.project_id)},"
+        f'"activity":{_pair_json(activity, entry.task_id)},"owner":{_pair_json(owner, entry.user_id)}'
+    )
+
+
 @lru_cache(maxsize=4096)
-def _ids_json(ours: tuple[Any, Any, Any, Any] | None, theirs: tuple[int, int, int, int]) -> str:
-    """Placement, activity and owner of a base, without braces. ours: client, project, activity, owner."""
-    client, project, task, user = map(str, theirs)
-    place, activity, owner = None, None, None
-    if ours is not None:
-        place = [str(ours[0]), str(ours[1]) if ours[1] else None]
-        activity, owner = str(ours[2]) if ours[2] else None, str(ours[3])
-    pairs = {"placement": [place, [client, project]], "activity": [activity, task], "owner": [owner, user]}
-    return json.dumps(pairs, separators=(",", ":"))[1:-1]
+def _placement_json(ours: tuple[Any, Any] | None, client: int, project: int) -> str:
+    place = ours and [str(ours[0]), str(ours[1]) if ours[1] else None]
+    return f'"placement":{json.dumps([place, [str(client), str(project)]], separators=(",", ":"))}'
+
+
+@lru_cache(maxsize=4096)
+def _pair_json(ours: Any, theirs: int) -> str:
+    return json.dumps([str(ours) if ours else None, str(theirs)], separators=(",", ":"))
 
 
 @lru_cache(maxsize=4096)
 def _hours_json(hours: Decimal) -> str:
     return f'"{hundredths(hours)}"'
+
+
+def _told_here(entry_id: str, entry: TimeEntryPayload) -> str:
+    """The line of TOLD of an entry that is here already: of the same window again, nearly every one."""
+    notes = entry.notes[:NOTES_KEPT]
+    return (
+        f"{entry.id}\t{entry_id}\t{_HERE}\t{entry.spent_date}\t{_kept(entry.hours)}\t"
+        f"{notes if plain(notes) else escaped(notes)}\t\t{{}}\t{NULL}\n"
+    )
+
+
+_HERE = f"{Outcome.SKIPPED.value}\t{Reason.ALREADY_IMPORTED.value}"
 
 
 def _plan_of(entry: TimeEntryPayload, one: Import | Propose) -> str:
