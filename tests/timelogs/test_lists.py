@@ -66,7 +66,7 @@ def test_list_writes_hours_and_texts_as_the_serializer(admin: Membership) -> Non
 def test_summary_is_of_whole_numbers_and_decimal_strings(admin: Membership) -> None:
     client = make_client(admin.workspace)
     api = Api(admin)
-    nothing = '{"count":0,"seconds":0,"hours":"0.00","billable_seconds":0,"amount":"0.00"}'
+    nothing = '{"count":0,"seconds":0,"hours":"0.00","billable_seconds":0,"amount":"0.00","currency":"USD"}'
     assert api.get("time-logs/summary/").content.decode() == nothing
     # Two thirds of a cent each, rounded once: two cents. Rounded one by one they would be three.
     for seconds, rate, billable in (
@@ -77,7 +77,7 @@ def test_summary_is_of_whole_numbers_and_decimal_strings(admin: Membership) -> N
     ):
         kind = make_activity_type(admin.workspace, rate=rate)
         make_time_log(admin, client, seconds=seconds, activity_type=kind, billable=billable)
-    some = '{"count":4,"seconds":72,"hours":"0.02","billable_seconds":36,"amount":"0.02"}'
+    some = '{"count":4,"seconds":72,"hours":"0.02","billable_seconds":36,"amount":"0.02","currency":"USD"}'
     assert api.get("time-logs/summary/").content.decode() == some
 
 
