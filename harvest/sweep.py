@@ -225,12 +225,15 @@ def _check_token(run: SyncRun, client: HarvestClient, count: int, answered: str 
 
 
 def linked_in(run: SyncRun, first: date, last: date) -> list[Linked]:
-    """The entries that are linked to time of these days, or proposed: by the day that Harvest last had. One query.
+    """The entries that are linked to time of these days, or proposed: by the day that Harvest last had.
 
     Without those that are known to be gone: of settled time, and of proposals that were decided or withdrawn. For a
     sync also, of whatever day, those whose log was released by a void since it differed, be it settled again or not.
     """
     with database.cursor() as cursor:
+        # Of a workspace that grew since the tables were last analyzed the planner believes it to be empty, and would
+        # compare each link with each log.
+        cursor.execute("SET LOCAL enable_nestloop = off")
         cursor.execute(
             _LINKED,
             {
@@ -243,7 +246,9 @@ def linked_in(run: SyncRun, first: date, last: date) -> list[Linked]:
                 "sync": run.kind != RunKind.IMPORT,
             },
         )
-        return [Linked(*row) for row in cursor.fetchall()]
+        found = [Linked(*row) for row in cursor.fetchall()]
+        cursor.execute("SET LOCAL enable_nestloop = on")
+    return found
 
 
 _LINKED = """
