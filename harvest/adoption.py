@@ -15,6 +15,7 @@ from uuid import UUID
 
 from django.db import transaction
 from django.db.models import Q
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from accounts.errors import InUse, ServiceError, Settled
@@ -180,7 +181,7 @@ def unlink_entry(*, workspace: Workspace, by: User, entry: RunEntry) -> TimeLog:
         now = timezone.now()
         link.delete()
         changes.filter(state__in=OPEN_CHANGES).update(
-            state=ChangeState.CANCELLED, detail="Unlinked.", updated_at=now, finished_at=now
+            state=ChangeState.CANCELLED, detail="Unlinked.", updated_at=Now(), finished_at=now
         )
         log.external_id = None
         TimeLog.objects.filter(workspace_id=workspace.id, pk=log.pk).update(external_id=None)

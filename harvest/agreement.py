@@ -21,6 +21,7 @@ from uuid import UUID
 
 from django.db import connection as database
 from django.db.models import QuerySet
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from accounts.bulk import copy_rows
@@ -30,7 +31,7 @@ from clients.models import Client, Project
 from harvest.models import HarvestItem
 from harvest.payloads import TimeEntryPayload, content_hash
 from harvest.terms import Terms, entry_values, hours_of, slug_of
-from inbound.adjustments import note_difference, withdraw_difference
+from inbound.adjustments import note_difference, noted_difference, withdraw_difference
 from inbound.models import Adjustment, AdjustmentStatus
 from integrations.logs_side import take_values, values_of
 from integrations.models import (
@@ -546,10 +547,15 @@ class Batch:
         else:
             detail = f"Changed in Harvest since it was settled: {named(differs.fields)}."
             after = _in_words_of_ours(differs.fields, one.there)
+        before = noted_difference(workspace_id=self.workspace_id, time_log_id=log.id)
         note_difference(
             workspace_id=self.workspace_id, time_log_id=log.id, external_id=one.external_id, after=after
         )
-        if (log.sync_state, log.sync_detail) != (SyncState.DIFFERS, detail):
+        # A state of the queue may have taken the place of this one meanwhile: what is noted tells whether it is news.
+        noted = noted_difference(workspace_id=self.workspace_id, time_log_id=log.id)
+        if noted != before or (
+            noted is None and (log.sync_state, log.sync_detail) != (SyncState.DIFFERS, detail)
+        ):
             self._events.append(
                 _Event(log.id, Deed.DIFFERS, one.external_id, _sides(differs.fields, one.there), detail)
             )
@@ -589,7 +595,7 @@ class Batch:
             )
         if over:
             OutboundChange.objects.filter(workspace_id=self.workspace_id, id__anyof=over).update(
-                state=ChangeState.DONE, updated_at=self.now, finished_at=self.now
+                state=ChangeState.DONE, updated_at=Now(), finished_at=self.now
             )
         if rows:
             ids, logs, states, ways, reasons, details, contents = map(list, zip(*rows, strict=True))
@@ -636,12 +642,12 @@ _UPSERT = """
 INSERT INTO integrations_outboundchange AS change (id, workspace_id, connection_id, time_log_id, state, way, backlog,
     not_before, attempts, reason, detail, fields, keep, created_at, updated_at)
 SELECT stated.id, %(workspace)s, %(connection)s, stated.log, stated.state, stated.way, false,
-    %(now)s, 0, stated.reason, stated.detail, stated.fields::jsonb, '', %(now)s, %(now)s
+    %(now)s, 0, stated.reason, stated.detail, stated.fields::jsonb, '', %(now)s, statement_timestamp()
 FROM unnest(%(ids)s::uuid[], %(logs)s::uuid[], %(states)s::text[], %(ways)s::text[], %(reasons)s::text[],
     %(details)s::text[], %(fields)s::text[]) AS stated(id, log, state, way, reason, detail, fields)
 ON CONFLICT (workspace_id, time_log_id) WHERE state IN ('pending', 'held', 'conflict')
 DO UPDATE SET state = excluded.state, way = excluded.way, reason = excluded.reason, detail = excluded.detail,
-    fields = excluded.fields, remedy = NULL, keep = '', updated_at = excluded.updated_at
+    fields = excluded.fields, remedy = NULL, keep = '', refused_hash = '', updated_at = excluded.updated_at
 WHERE change.state <> 'pending'
 """
 

@@ -36,7 +36,7 @@ from accounts.tenancy import tenant_scope
 from harvest.catalogue import Item, Seen, is_stale, read_catalogue, store_catalogue
 from harvest.changes import night_of, tell_of_night, walk_changes
 from harvest.client import HarvestClient, Patience
-from harvest.credentials import open_client, usable_connection
+from harvest.credentials import check_plan, open_client, usable_connection
 from harvest.errors import HarvestAuthError, HarvestError, HarvestRateLimited, HarvestUnavailable
 from harvest.incoming import forget_remembered, remembered_now, window_of_remembered
 from harvest.reading import ahead, read_entries, read_window
@@ -63,6 +63,7 @@ from integrations.models import (
     SyncEvent,
     SyncRun,
 )
+from integrations.outgoing import present
 from integrations.runs import (
     MOST_ATTEMPTS,
     LeaseLost,
@@ -235,6 +236,14 @@ def execute_run(*, workspace_id: UUID, run_id: UUID) -> None:
 
 
 def _walk_and_end(run: SyncRun, lease: int) -> None:
+    try:
+        check_plan(run.workspace)
+    except ServiceError as paused:  # since it was queued, or between two attempts
+        with tenant_scope(run.workspace_id):
+            _end(run, RunState.FAILED, str(paused), told=False)
+            if run.kind == RunKind.AUTO:  # made up once it goes on
+                Connection.objects.filter(pk=run.connection_id).update(night_on=None)
+        return
     if not run.connection.connected:
         _end(run, RunState.FAILED, "Harvest has to be connected again first.")
         return
@@ -286,8 +295,13 @@ def _walk_and_end(run: SyncRun, lease: int) -> None:
             _end(run, state, moving, watermark=watermark)
 
 
-def _end(run: SyncRun, state: str, error: str = "", *, watermark: datetime | None = None) -> None:
-    """End the run; in the same transaction keep how far a sync that succeeded got, and tell of a night that failed."""
+def _end(
+    run: SyncRun, state: str, error: str = "", *, watermark: datetime | None = None, told: bool = True
+) -> None:
+    """End the run; in the same transaction keep how far a sync that succeeded got, and tell of a night that failed.
+
+    told: whether that is news to the admins, who need no word of a pause that one of them has brought about.
+    """
     with tenant_scope(run.workspace_id):
         finish_run(run, state=state, error=error)
         if run.kind == RunKind.CHANGES:
@@ -296,7 +310,7 @@ def _end(run: SyncRun, state: str, error: str = "", *, watermark: datetime | Non
         if state == RunState.SUCCEEDED and watermark is not None:
             same.filter(Q(watermark_at=None) | Q(watermark_at__lt=watermark)).update(watermark_at=watermark)
         # Credentials that died are told of by themselves.
-        if run.kind == RunKind.AUTO and error:
+        if run.kind == RunKind.AUTO and error and told:
             row = same.filter(status=ConnectionStatus.CONNECTED).select_related("workspace").first()
             if row is not None:
                 tell_of_night(row, night_of(run.created_at), what=f"It failed: {error}")
@@ -340,14 +354,14 @@ class Writer:
 
     Pages that others follow are written by threads of their own, so that the database works on them while the next is
     decided: HANDS at most are in flight, and what went wrong with one is raised by a later call. A single page, the
-    common case, is written where it is. began: from when on what it is given was read.
+    common case, is written where it is. began: from when on what it is given was read, by the database's clock.
     """
 
     HANDS = 2  # with more, they only wait for each other
 
     def __init__(self, run: SyncRun, lease: int) -> None:
         self.run, self.lease = run, lease
-        self.began = timezone.now()
+        self.began = present()
         self._seen: Seen = {}
         self._hands: list[ThreadPoolExecutor] = []
         self._pending: deque[tuple[Future[None], frozenset[str]]] = deque()

@@ -42,6 +42,7 @@ from harvest.agreement import (
     note_attempt,
     note_overruled,
     refresh_state,
+    settle_link,
     told_by,
 )
 from harvest.catalogue import keep_account, learn_account
@@ -75,7 +76,7 @@ from integrations.sync.plan import (
     plan,
     settle,
 )
-from integrations.sync.types import Base, Field, Gone, Values, Version, load_base
+from integrations.sync.types import Base, Field, Gone, Pair, Values, Version, load_base
 from timelogs.models import TimeLog
 
 logger = logging.getLogger("harvest.pushing")
@@ -85,6 +86,7 @@ IN_HARVEST = (UpdateRemote, Replace, CreateRemote, DeleteRemote)
 LOOKS = 3  # how often one claim is planned anew
 MOST_ATTEMPTS = 10  # of a change that fails on our side, before a person is asked
 SOON = 0.1  # seconds
+LOCKS = ("locked", "approved", "invoiced")  # lifted without a change of the entry
 FIRST_PAUSE, LONGEST_PAUSE = 2.0, 60.0  # seconds, while Harvest cannot be reached; it doubles
 # One attempt; what takes longer goes back into the queue, where it holds up no worker.
 PATIENCE = Patience(attempts=1, total=20.0, longest_turn=2.0)
@@ -98,6 +100,7 @@ WAITS_FOR_PLAN = (
 WAITS_FOR_CONNECTION = "It waits: Harvest has to be connected again. It goes out by itself after that."
 SOUGHT = "Whether its entry had been made was not known, and Harvest showed none."
 ONE_TOO_MANY = "It was one too many: made a second time, or too late."
+EDITED_MEANWHILE = "The entry that it was to take the place of was edited in Harvest meanwhile, and stays."
 OUR_FAULT = "Something went wrong on our side, again and again. Retry, and tell support if it stays."
 
 
@@ -300,6 +303,9 @@ class Pushing:
                     detail=refused.detail,
                     remedy=refused.remedy,
                     begun=change.begun,
+                    refused_hash=""
+                    if refused.entry is None or refused.reason in LOCKS
+                    else content_hash(refused.entry),
                 )
                 batch = Batch(self.workspace_id, load_terms(self.connection), change.run)
                 batch.event(log, Deed.HELD, log.external_id or "", detail=refused.detail)
@@ -344,7 +350,11 @@ class Pushing:
             if not isinstance(one, DeleteLocal)
             and not (isinstance(one, Differs) and one.gone and not self._known_gone(look))
         ]
-        done = self._carry_out(change, look, base, actions, payload)
+        try:
+            done = self._carry_out(change, look, base, actions, payload)
+        except HarvestRefused as refused:
+            refused.entry = payload
+            raise
         return self._record(change, look, base, there, payload, actions, done)
 
     def _look(self, change: OutboundChange) -> _Look:
@@ -539,8 +549,9 @@ class Pushing:
                     return
             if refusal is not None:
                 raise refusal
-            if stays:  # a run has joined the log to the new one: there can be one only
-                self.side.delete(replaced, seen={})
+            if stays and look.link is not None and look.link.external_id != replaced:
+                self._unjoin(change, look, look.link, replaced, base)
+                return
         if made is None or look.link is not None:
             with tenant_scope(self.workspace_id):
                 lock_logs(self.workspace_id, [look.log.id])
@@ -555,6 +566,51 @@ class Pushing:
             batch = Batch(self.workspace_id, look.terms, change.run)
             batch.overrule_begun(log, str(made.id), begun)
             self._join(look, log, made, base, Deed.REPLACED if replaced else Deed.PUSHED, batch)
+            batch.write()
+
+    def _unjoin(
+        self, change: OutboundChange, look: _Look, link: SyncLink, replaced: str, attempt: Base
+    ) -> None:
+        """The entry to be replaced was edited, and a run has joined the log to the new one: there can be one only.
+
+        The new one goes, and the log has its former entry back, to be planned anew with that edit. Where somebody has
+        touched the new one too, the former one goes, and the history tells what is given up by that.
+        """
+        new, former = self.side.read(link.external_id), self.side.read(replaced)
+        with tenant_scope(self.workspace_id):
+            kept = (
+                self._links()
+                .filter(account_id=self.connection.account_id, external_id=replaced, former_log=look.log)
+                .first()
+            )
+        back = kept is not None and (new is None or _as_sent(new, attempt))
+        over: Base = {}
+        if back and new is not None:
+            self.side.delete(link.external_id, seen=entry_values(new))
+        elif not back and former is not None:
+            agreed = load_base(kept.base) if kept is not None and kept.base is not None else {}
+            present = entry_values(new) if new is not None else {}
+            over = {
+                name: Pair(look.values[name], value)
+                for name, value in entry_values(former).items()
+                if name is not Field.BILLABLE
+                and value != present.get(name)
+                and (name not in agreed or value != agreed[name].remote)
+            }
+            self.side.delete(replaced, seen=entry_values(former))
+        with tenant_scope(self.workspace_id):
+            log = lock_logs(self.workspace_id, [look.log.id])[look.log.id]
+            outgoing.prolong(change, begun=None)
+            outgoing.forget_begun(change)
+            batch = Batch(self.workspace_id, look.terms, change.run)
+            if back and kept is not None:
+                settle_link(link, None, None)
+                self._links().filter(pk=kept.pk, time_log=None).update(time_log=log, former_log=None)
+                batch.stamp(log, replaced)
+                batch.event(log, Deed.REMOVED, link.external_id, detail=EDITED_MEANWHILE)
+            elif over:
+                there = look.terms.there(former, look.log) if former is not None else None
+                batch.overrule(log, replaced, over, Policy.TIMEBRIDGE, there=there)
             batch.write()
 
     def _clear_up_surplus(self, change: OutboundChange, look: _Look, surplus: dict[str, str]) -> None:

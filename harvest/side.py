@@ -45,11 +45,15 @@ _CLOCK = re.compile(r"(\d{1,2}):(\d{2})\s*([ap]m)?", re.IGNORECASE)
 
 
 class HarvestRefused(Refused):
-    """Harvest, or what it would make of it, is in the way. reason: a slug; remedy: what a click could do."""
+    """Harvest, or what it would make of it, is in the way. reason: a slug; remedy: what a click could do.
+
+    entry: what it held then, where whoever asked noted that.
+    """
 
     def __init__(self, reason: str, detail: str, remedy: dict[str, str] | None = None) -> None:
         super().__init__(detail)
         self.reason, self.detail, self.remedy = reason, detail, remedy
+        self.entry: TimeEntryPayload | None = None
 
 
 class HarvestAway(Unavailable):

@@ -138,6 +138,7 @@ class _Page:
         self.batch = Batch(run.workspace_id, self.terms, run)
         self._lock()
         self.busy = self._busy(since)
+        self.refused = self._refused()
         self.rows: list[tuple[Any, ...]] = []
         self.new_links: list[SyncLink] = []
         self.changes: dict[UUID, dict[str, Any]] = {}
@@ -179,6 +180,15 @@ class _Page:
         open_ended = Q(state=ChangeState.SENDING) | Q(begun__isnull=False)
         since_then = Q(updated_at__gte=since) & ~Q(state=ChangeState.CANCELLED)
         return set(changes.filter(open_ended | since_then).values_list("time_log_id", flat=True))
+
+    def _refused(self) -> dict[UUID, str]:
+        """Logs whose change Harvest refused -> the hash of what the entry held then."""
+        if self.direction is not Direction.TWO_WAY or not self.logs:
+            return {}
+        rows = OutboundChange.objects.filter(
+            workspace_id=self.run.workspace_id, time_log__id__anyof=list(self.logs), state=ChangeState.HELD
+        ).exclude(refused_hash="")
+        return dict(rows.values_list("time_log_id", "refused_hash"))
 
     # --- Going through it --------------------------------------------------------------------------------------------
     def bring(self) -> None:
@@ -333,7 +343,15 @@ class _Page:
             set_agreement(link, agreed, entry, actions)
         else:
             self.batch.settle(link, agreed, entry, actions)
-        self.batch.state(log, external_id, without_given_up(actions), there=there)
+        # What Harvest refused of an entry that has not changed since stays held for that, whatever else is.
+        stands = entry is not None and outgoing and self.refused.get(log.id) == content_hash(entry)
+        told = without_given_up(actions)
+        if stands and not any(isinstance(one, (Conflict, Differs)) for one in actions):
+            for one in told:
+                if isinstance(one, Overruled):
+                    self.batch.overrule(log, external_id, one.fields, one.kept, there=there)
+            return
+        self.batch.state(log, external_id, told, there=there)
         if outgoing:
             self.batch.send(log)
 

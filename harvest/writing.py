@@ -61,6 +61,7 @@ from harvest.terms import hundredths
 from harvest.updating import bring_into_step
 from inbound.models import ProposalStatus, TimeProposal
 from integrations.models import Connection, Outcome, Reason, RunEntry, SyncLink, SyncRun
+from integrations.outgoing import present
 from timelogs.models import Source, SyncState, TimeLog
 from timelogs.models import WorkItem as WorkItemRow
 from timelogs.signals import time_log_changed
@@ -286,7 +287,7 @@ def prepare_page(
             if external_id not in told and external_id not in in_flight
         ],
         external_ids=frozenset([*ids, *bad]),
-        since=since or timezone.now(),
+        since=since or present(),
     )
 
 

@@ -103,6 +103,17 @@ def note_difference(
     )
 
 
+def noted_difference(*, workspace_id: UUID, time_log_id: UUID) -> UUID | None:
+    """The id of the last adjustment of this log that was not withdrawn, decided or not; None where there is none."""
+    return (
+        Adjustment.objects.filter(workspace_id=workspace_id, time_log_id=time_log_id)
+        .exclude(status=AdjustmentStatus.WITHDRAWN)
+        .order_by("-id")
+        .values_list("id", flat=True)
+        .first()
+    )
+
+
 def withdraw_difference(*, workspace_id: UUID, time_log_id: UUID) -> None:
     """Harvest holds again what the log holds: withdraw what waits; what was accepted meanwhile is to be taken back."""
     accepted = Adjustment.objects.filter(

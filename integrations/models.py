@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from django.conf import settings
 from django.db import models
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from accounts.tenancy import TenantChild, TenantForeignKey, TenantModel, TenantOneToOneField
@@ -320,6 +321,8 @@ class OutboundChange(TenantChild):
     begun: what has been begun and not yet recorded, so that who goes on after a crash looks before repeating it: the
     attempt of a creation, or the halves of a replacement. run: the run that found that this is to go out.
     backlog: one of the older logs that are pushed on one click; it gives way to what is saved now.
+    refused_hash: of what the remote entry held when Harvest refused to have it changed. While it holds that still, no
+    sync tries again; a person does, by saving the log, a mapping, or *Retry*.
     """
 
     connection = TenantForeignKey(
@@ -339,11 +342,12 @@ class OutboundChange(TenantChild):
     fields = models.JSONField(null=True)
     keep = models.CharField(max_length=10, choices=Keep.choices, blank=True)
     begun = models.JSONField(null=True)
+    refused_hash = models.CharField(max_length=32, blank=True, db_default="")
     run = TenantForeignKey(SyncRun, on_delete=models.SET_NULL, null=True, related_name="+", db_index=False)
     lease_token = models.UUIDField(null=True)
     lease_until = models.DateTimeField(null=True)
     created_at = models.DateTimeField(default=timezone.now, editable=False)
-    updated_at = models.DateTimeField(default=timezone.now, editable=False)
+    updated_at = models.DateTimeField(db_default=Now(), editable=False)  # by the database's clock
     finished_at = models.DateTimeField(null=True)
 
     class Meta:

@@ -5,6 +5,9 @@ commit. A worker claims a change in a short transaction; a lease that ran out is
 intact; a sweep finds what no task took up. Who writes a log's change holds the log's row: so a log has one open
 change, and one that is being sent gives way to what was saved meanwhile.
 
+When a change was last touched (`updated_at`) is told by the database's clock, which all workers share: a run asks by it
+what was touched since it began to read (`present`), and no two machines' clocks agree.
+
 A provider says by an `Outlet` which logs are its business, and how its workers are woken.
 """
 
@@ -20,6 +23,7 @@ from uuid import UUID
 from django.db import connection as database
 from django.db import transaction
 from django.db.models import Exists, F, OuterRef, Q, QuerySet
+from django.db.models.functions import Now
 from django.dispatch import receiver
 from django.utils import timezone
 
@@ -74,6 +78,16 @@ def sending_connections() -> QuerySet[Connection]:
     )
 
 
+def present() -> datetime:
+    """The present by the database's clock, for what is asked of `updated_at`. One query."""
+    with database.cursor() as cursor:
+        cursor.execute("SELECT clock_timestamp()")
+        (now,) = cursor.fetchone() or (None,)
+    if not isinstance(now, datetime):
+        raise TypeError("The database did not say what time it is.")
+    return now
+
+
 # --- Writing it down -------------------------------------------------------------------------------------------------
 # The logs are locked first, in one order; then their changes are written; then they are told to wait.
 _ENQUEUE = """
@@ -86,7 +100,7 @@ WITH logs AS MATERIALIZED (
         (id, workspace_id, connection_id, time_log_id, run_id, state, way, backlog, not_before, attempts, reason,
          detail, keep, created_at, updated_at)
     SELECT uuidv7(), %(workspace)s, %(connection)s, logs.id, %(run)s, 'pending', 'out', %(backlog)s, %(now)s, 0, '',
-           '', '', %(now)s, %(now)s
+           '', '', %(now)s, statement_timestamp()
     FROM logs
     ON CONFLICT (workspace_id, time_log_id) WHERE state IN ('pending', 'held', 'conflict')
     DO UPDATE SET state = 'pending', way = 'out', connection_id = excluded.connection_id,
@@ -280,7 +294,7 @@ def retry(changes: QuerySet[OutboundChange]) -> int:
         reason="",
         detail="",
         remedy=None,
-        updated_at=now,
+        updated_at=Now(),
     )
     TimeLog.objects.filter(workspace_id=rows[0][2], id__anyof=logs).update(
         sync_state=SyncState.PENDING, sync_detail=""
@@ -323,7 +337,7 @@ def cancel_all(connection: Connection, *, detail: str, forget: bool = False) -> 
         remedy=None,
         lease_token=None,
         lease_until=None,
-        updated_at=now,
+        updated_at=Now(),
         finished_at=now,
     )
     TimeLog.objects.filter(workspace_id=connection.workspace_id, id__anyof=logs).update(
@@ -335,7 +349,7 @@ def cancel_all(connection: Connection, *, detail: str, forget: bool = False) -> 
 # --- Taking it up ----------------------------------------------------------------------------------------------------
 _CLAIM = """
 UPDATE integrations_outboundchange SET state = 'sending', lease_token = %(token)s, lease_until = %(until)s,
-    attempts = attempts + 1, updated_at = %(now)s
+    attempts = attempts + 1, updated_at = statement_timestamp()
 WHERE workspace_id = %(workspace)s AND id = (
     SELECT change.id FROM integrations_outboundchange change
     WHERE change.workspace_id = %(workspace)s AND change.connection_id = %(connection)s
@@ -426,6 +440,7 @@ def hold(
     fields: Any = None,
     remedy: Any = None,
     begun: Any = None,
+    refused_hash: str = "",
 ) -> None:
     """Let a claimed change wait, held or in conflict, for a person, or for the log to be saved again. As `finish`."""
     if newer_open(change):
@@ -441,6 +456,7 @@ def hold(
         remedy=remedy,
         keep="",
         begun=begun,
+        refused_hash=refused_hash,
     )
 
 
@@ -480,9 +496,7 @@ def _give_way(change: OutboundChange, begun: Any) -> None:
 
 
 def _let_go(change: OutboundChange, state: str, **values: Any) -> None:
-    done = _held(change).update(
-        state=state, lease_token=None, lease_until=None, updated_at=timezone.now(), **values
-    )
+    done = _held(change).update(state=state, lease_token=None, lease_until=None, updated_at=Now(), **values)
     if not done:
         raise LeaseLost(str(change.id))
 

@@ -328,6 +328,26 @@ def test_back_on_the_plan_the_night_is_made_up_without_a_complaint(nightly: Stud
     assert notices(nightly) == []
 
 
+@pytest.mark.parametrize("paused", [{"plan": "free"}, {"deletes_at": TWO + timedelta(days=30)}])
+def test_a_night_that_was_queued_before_a_pause_asks_nothing_and_is_made_up(
+    nightly: Studio, clock: Any, sandbox: Sandbox, paused: dict[str, Any]
+) -> None:
+    clock.move_to(TWO)
+    assert sweep_nights() == 1
+    with nightly.scope():
+        Workspace.objects.update(**paused)
+    sandbox.forget_requests()
+    run = work(nightly)
+    assert (run.state, asked(sandbox), notices(nightly)) == ("failed", [], [])
+    assert ("Pro plan" if "plan" in paused else "is to be deleted") in run.error
+    clock.move_to(TWO + timedelta(hours=5))
+    assert sweep_nights() == 0
+    with nightly.scope():
+        Workspace.objects.update(plan="pro", deletes_at=None)
+    assert sweep_nights() == 1
+    assert (work(nightly).state, notices(nightly)) == ("succeeded", [])
+
+
 def test_switching_it_on_waits_for_the_next_night(nightly: Studio, clock: Any) -> None:
     clock.move_to(TWO + timedelta(hours=7))
     with nightly.scope():

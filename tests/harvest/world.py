@@ -700,17 +700,27 @@ class World:
             pushing.drain(workspace_id=self.studio.workspace_id)
         wrote = [f"{one.method} {one.path}" for one in self.sandbox.seen() if one.method != "GET"]
         assert not wrote, wrote
-        assert self._rows() == before
+        after = self._rows()
+        differing = {
+            row: {
+                name: (before.get(row, {}).get(name), after.get(row, {}).get(name))
+                for name in before.get(row, {}) | after.get(row, {})
+                if before.get(row, {}).get(name) != after.get(row, {}).get(name)
+            }
+            for row in before | after
+        }
+        assert not (differing := {row: values for row, values in differing.items() if values}), differing
         assert [self.both.account.entry(one.id) for one in self.entries] == there
 
-    def _rows(self) -> list[tuple[Any, ...]]:
+    def _rows(self) -> dict[str, dict[str, Any]]:
+        """Every row that a sync may write, by its table and id."""
+        models: tuple[Any, ...] = (TimeLog, SyncLink, OutboundChange, SyncEvent)
         with self.studio.scope():
-            return [
-                *TimeLog.objects.order_by("id").values_list(),
-                *SyncLink.objects.order_by("id").values_list(),
-                *OutboundChange.objects.order_by("id").values_list(),
-                *SyncEvent.objects.order_by("id").values_list(),
-            ]
+            return {
+                f"{model.__name__} {values['id']}": values
+                for model in models
+                for values in model.objects.values()
+            }
 
 
 def tokens_of_log(log: TimeLog) -> set[Token]:
