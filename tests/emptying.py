@@ -8,6 +8,8 @@ workspace. Where DATABASE_URL was given there is no superuser, and Django's way 
 
 from __future__ import annotations
 
+import sys
+import time
 from collections.abc import Iterator
 from urllib.parse import urlsplit
 
@@ -35,6 +37,10 @@ BEGIN
 END $$
 """
 emptying_key = pytest.StashKey["Emptying"]()
+OTHERS = """
+SELECT pid, backend_type, application_name, client_port, backend_start, state, left(query, 200)
+FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()
+"""
 TABLES = "SELECT relname FROM pg_class WHERE relkind = 'r' AND relnamespace = 'public'::regnamespace"
 
 
@@ -57,6 +63,18 @@ class Emptying:
         found = self.connection.execute(sql.SQL(" UNION ALL ").join(counts)).fetchall()
         return {name: count for name, count in found if count}
 
+    def end_others(self, *, seconds: float = 5.0) -> list[str]:
+        """End whoever is still connected, this process aside, after they had some seconds to go; who they were.
+
+        A backend whose client was killed goes on until its statement ends, and the database could not be dropped.
+        """
+        until = time.monotonic() + seconds
+        while (others := self.connection.execute(OTHERS).fetchall()) and time.monotonic() < until:
+            time.sleep(0.1)
+        for pid, *_ in others:
+            self.connection.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+        return [" ".join(map(str, one)) for one in others]
+
     def empty(self) -> None:
         """Delete what was committed since. Fails where a test changed what the migrations wrote, or rows appear."""
         self.connection.execute(DELETE)
@@ -75,6 +93,9 @@ def django_db_setup(django_db_setup: None, request: pytest.FixtureRequest) -> It
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(TransactionTestCase, "_fixture_teardown", lambda case: emptying.empty())
         yield
+    connection.close()
+    for other in emptying.end_others():
+        print(f"\nstill connected to {name}, and ended: {other}", file=sys.__stderr__, flush=True)
     emptying.connection.close()
 
 
