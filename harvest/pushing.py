@@ -402,9 +402,20 @@ class Pushing:
                 over = note_overruled(given_up(actions))
                 return _Done(action, self._update(change, payload, fields, over))
             case DeleteRemote() if payload is not None:
-                self.side.delete(str(payload.id), seen=entry_values(payload))
+                self._delete(change, payload)
                 return _Done(action, None)
         return None
+
+    def _delete(self, change: OutboundChange, payload: TimeEntryPayload) -> None:
+        """Delete an entry, noted before: no answer, and a log restored meanwhile, must not pass for a deletion there."""
+        with tenant_scope(self.workspace_id):
+            outgoing.prolong(change, begun={"deletes": str(payload.id)})
+        try:
+            self.side.delete(str(payload.id), seen=entry_values(payload))
+        except (HarvestRefused, HarvestAway) as error:
+            if not getattr(error, "lost", False):
+                self._take_back(change)
+            raise
 
     def _update(
         self, change: OutboundChange, payload: TimeEntryPayload, fields: Values, over: dict[str, Any]
@@ -512,6 +523,9 @@ class Pushing:
         begun = change.begun or {}
         if surplus := begun.get("surplus"):
             self._clear_up_surplus(change, look, surplus)
+            return
+        if deletes := begun.get("deletes"):
+            self._clear_up_deletion(change, look, deletes)
             return
         base = attempt_in(begun)
         if base is None:
@@ -633,6 +647,20 @@ class Pushing:
             if goes:
                 batch = Batch(self.workspace_id, look.terms, change.run)
                 batch.event(log, Deed.REMOVED, surplus["id"], detail=ONE_TOO_MANY)
+                batch.write()
+
+    def _clear_up_deletion(self, change: OutboundChange, look: _Look, external_id: str) -> None:
+        """A deletion of which nobody knows: where it was done, the log has no entry, be it restored since or not."""
+        link = look.link if look.link is not None and look.link.external_id == external_id else None
+        gone = link is not None and self._may_see(link) and self.side.read(external_id) is None
+        with tenant_scope(self.workspace_id):
+            log = lock_logs(self.workspace_id, [look.log.id])[look.log.id]
+            outgoing.prolong(change, begun=None)
+            outgoing.forget_begun(change)
+            if link is not None and gone:
+                settle_link(link, None, None)
+                batch = Batch(self.workspace_id, look.terms, change.run)
+                batch.event(log, Deed.REMOVED, external_id)
                 batch.write()
 
     def _clear_up_update(self, change: OutboundChange, look: _Look) -> None:

@@ -319,7 +319,7 @@ class OutboundChange(TenantChild):
     sentence that names the remedy) why, `remedy` what a click could do ({"kind": "assign", ...}).
     conflict: `fields` has {field: {"timebridge": ..., "harvest": ...}}; `keep`: whose version a person chose.
     begun: what has been begun and not yet recorded, so that who goes on after a crash looks before repeating it: the
-    attempt of a creation, or the halves of a replacement. run: the run that found that this is to go out.
+    attempt of a creation, the halves of a replacement, or a deletion. run: the run that found that this is to go out.
     backlog: one of the older logs that are pushed on one click; it gives way to what is saved now.
     refused_hash: of what the remote entry held when Harvest refused to have it changed. While it holds that still, no
     sync tries again; a person does, by saving the log, a mapping, or *Retry*.

@@ -332,3 +332,16 @@ def test_an_entry_that_is_edited_while_a_run_takes_its_replacement_for_the_log(
         world.edit_there(n, ("notes", "duration"))
     world.rest()
     assert len(world.entries) == 1
+
+
+@pytest.mark.parametrize("kind", [FaultKind.LOST, FaultKind.UNAVAILABLE])
+def test_a_log_that_is_restored_after_its_deletion_was_lost(world: World, kind: FaultKind) -> None:
+    """Done or not, it was our own: it must not come back as a deletion in Harvest."""
+    world.log()
+    world.push()
+    world.delete_here()
+    world.fault(kind, method="DELETE")
+    world.push()
+    world.restore_here()
+    world.rest()
+    assert len(world.entries) == len(world.logs()) == 1
