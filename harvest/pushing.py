@@ -407,7 +407,7 @@ class Pushing:
         return None
 
     def _delete(self, change: OutboundChange, payload: TimeEntryPayload) -> None:
-        """Delete an entry, noted before: no answer, and a log restored meanwhile, must not pass for a deletion there."""
+        """Delete an entry, noted before: no answer, and a log restored since, must not pass for a deletion there."""
         with tenant_scope(self.workspace_id):
             outgoing.prolong(change, begun={"deletes": str(payload.id)})
         try:
