@@ -134,7 +134,7 @@ class Steps:
 
     def __init__(self) -> None:
         self.left, self.strike, self.deadly = -1, lambda: None, False
-        self.working, self.struck, self.ahead = False, 0, timedelta()
+        self.working, self.striking, self.struck, self.ahead = False, False, 0, timedelta()
 
     def set(self, left: int, strike: Callable[[], Any], *, deadly: bool) -> None:
         self.left, self.strike, self.deadly = left, strike, deadly
@@ -147,10 +147,11 @@ class Steps:
         elif self.left == 0 and (free or self.deadly):
             self.left, self.working = -1, False
             self.struck += 1
+            self.striking = True
             try:
                 self.strike()
             finally:
-                self.working = True
+                self.working, self.striking = True, False
 
 
 def _die() -> None:
@@ -407,7 +408,21 @@ class World:
         }
         self.give(what, notes, hundredths, day)
         self.spend({token for token in tokens_of_entry(entry) if token[0] in what}, ("edit", self.count))
+        in_between = self._looked_at(entry)
         self.both.account.edit_entry(entry.id, **dict(values[name] for name in what if name in values))
+        if in_between:
+            self.spend({token for token in tokens_of_entry(entry) if token[0] in what}, ("raced", self.count))
+
+    def _looked_at(self, entry: TimeEntry) -> bool:
+        """Whether a worker has just looked at this entry, and may be about to write it.
+
+        Harvest has no conditional writes: what somebody enters there between the two, a few milliseconds, can be
+        written over, and nobody can tell.
+        """
+        asked = self.sandbox.seen(path="/time_entries")
+        if not self.steps.striking or not asked or asked[-1].method != "GET":
+            return False
+        return asked[-1].path.endswith(f"/{entry.id}") or "external_reference_id" in asked[-1].query
 
     def collide(self, n: int = 0, what: Sequence[str] = ("notes",)) -> None:
         """Both sides of one link edit the same fields, knowing nothing of each other."""
