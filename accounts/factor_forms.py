@@ -1,8 +1,8 @@
 """allauth's forms of second factors, made stricter where they need it.
 
 A malformed passkey is refused like a wrong one: it is parsed by a library that raises whatever it trips over. And a
-code of an app serves once in all the time that it is good for, which is a step before and after its own too
-(`MFA_TOTP_TOLERANCE`); allauth remembers it for one step only.
+code of an app serves once in all the time that it is good for, with whatever `MFA_TOTP_TOLERANCE` says; allauth
+remembers it for one step only.
 """
 
 from __future__ import annotations

@@ -23,7 +23,7 @@ from django.views.decorators.debug import sensitive_variables
 from accounts.models import User
 
 FACTORS = (Authenticator.Type.TOTP, Authenticator.Type.WEBAUTHN)
-SECRETS = ("secret", "seed")  # what an authenticator's data holds that must not be read
+HIDDEN = "secret"  # what the data of an app's authenticator holds that must not be read
 
 
 def has_second_factor(user: User) -> bool:
@@ -49,7 +49,7 @@ def _cipher() -> MultiFernet:
 
 
 class SecondFactorAdapter(DefaultMFAAdapter):
-    """Secrets are encrypted at rest with FIELD_KEYS."""
+    """Secrets of apps are encrypted at rest with FIELD_KEYS; of recovery codes there are hashes (recovery_codes.py)."""
 
     error_messages = {
         **DefaultMFAAdapter.error_messages,
@@ -76,18 +76,15 @@ def reencrypt_second_factors() -> int:
     May be repeated, and stopped at any time. Raises InvalidToken where no key opens a value.
     """
     newest, cipher, written = Fernet(settings.FIELD_KEYS[0]), _cipher(), 0
-    kinds = Authenticator.objects.filter(
-        type__in=[Authenticator.Type.TOTP, Authenticator.Type.RECOVERY_CODES]
-    )
-    for pk in kinds.order_by("pk").values_list("pk", flat=True).iterator():
+    apps = Authenticator.objects.filter(type=Authenticator.Type.TOTP)
+    for pk in apps.order_by("pk").values_list("pk", flat=True).iterator():
         with transaction.atomic():
             row = Authenticator.objects.select_for_update().filter(pk=pk).first()
             if row is None:
                 continue
-            old = {name: row.data[name] for name in SECRETS if name in row.data}
-            anew = {name: _anew(token, newest, cipher) for name, token in old.items()}
-            if anew != old:
-                row.data.update(anew)
+            old = row.data[HIDDEN]
+            if (anew := _anew(old, newest, cipher)) != old:
+                row.data[HIDDEN] = anew
                 row.save(update_fields=["data"])
                 written += 1
     return written

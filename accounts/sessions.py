@@ -4,7 +4,8 @@ allauth keeps a row a session. Its own way of telling when one was last seen wri
 written once a minute, which Redis remembers.
 
 A session ends by itself when it was not used for a week (SESSION_COOKIE_AGE; it is saved once a day, which puts that
-off), and in any case a month after its person signed in.
+off), and in any case a month after its person signed in. Signing in begins a new one, and so does confirming once more
+who one is.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from allauth.usersessions.models import UserSession
 from django.contrib.auth import SESSION_KEY, logout
 from django.contrib.auth.signals import user_logged_in
 from django.core.cache import cache
+from django.db import transaction
 from django.dispatch import receiver
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
@@ -84,7 +86,12 @@ class LastSeenMiddleware:
             logout(request)
         elif inside and _first_in_a_while(str(key)):
             UserSession.objects.create_from_request(request)
+        user = request.user  # the API's views put their own in its place
+        shown = len(get_authentication_records(request, user)) if inside else 0
         response = self.get_response(request)
+        confirmed = inside and len(get_authentication_records(request, user)) > shown
+        if confirmed and request.session.session_key == key:
+            _renew(request)
         if inside and SESSION_KEY not in request.session:
             response.headers["Clear-Site-Data"] = (
                 '"cache", "storage"'  # signed out: nothing stays in the browser
@@ -101,6 +108,19 @@ def _is_over(request: HttpRequest) -> bool:
     if now - session.get(USED, 0) >= DAY:
         session[USED] = now
     return bool(now - session.setdefault(BEGAN, now) >= LONGEST)
+
+
+def _renew(request: HttpRequest) -> None:
+    """Go on under a new key, which ends the old one: who had come by that has nothing of what was confirmed.
+
+    Stopped half-way, or with the answer lost, the session is ended and its person signs in again.
+    """
+    old = request.session.session_key
+    with transaction.atomic():
+        request.session.cycle_key()
+        new = request.session.session_key
+        UserSession.objects.filter(session_key=old).update(session_key=new)
+    _first_in_a_while(str(new))  # the row is there: not again within the minute
 
 
 def _first_in_a_while(session_key: str) -> bool:

@@ -187,7 +187,7 @@ MFA_SUPPORTED_TYPES = ["totp", "webauthn", "recovery_codes"]
 MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_RECOVERY_CODES_SHOW_ONCE = True
 MFA_TOTP_ISSUER = "Timebridge"
-MFA_TOTP_TOLERANCE = 1
+MFA_TOTP_TOLERANCE = 0  # half a minute, as long as the app shows it, and no longer (ASVS 6.5.5)
 # Nobody signs in by an address that is not confirmed, so no second factor can be put on somebody else's; and a person
 # who has one may still change the address.
 MFA_ALLOW_UNVERIFIED_EMAIL = True

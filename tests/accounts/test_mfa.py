@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import re
+import time
+from concurrent.futures import ThreadPoolExecutor
+from importlib import import_module
 from typing import Any
 
 import pytest
 import redis
+from allauth.mfa import app_settings
 from allauth.mfa.models import Authenticator
-from allauth.mfa.recovery_codes.internal.auth import RecoveryCodes
 from allauth.mfa.totp.internal.auth import (
     TOTP,
     format_hotp_value,
@@ -18,14 +21,18 @@ from allauth.mfa.totp.internal.auth import (
     yield_hotp_counters_from_time,
 )
 from cryptography.fernet import Fernet, InvalidToken
+from django.apps import apps
 from django.conf import settings
+from django.contrib.sessions.models import Session
 from django.core.cache import cache
 from django.core.management import CommandError, call_command
+from django.db import connection
 from django.test import Client
 from django.urls import get_resolver, reverse
 
 from accounts.errors import Invalid
 from accounts.models import Membership, User
+from accounts.recovery_codes import HashedCodes, hash_of
 from accounts.second_factor import has_second_factor, reencrypt_second_factors
 from accounts.services import create_workspace, save_workspace
 from accounts.tenancy import tenant_scope
@@ -41,8 +48,11 @@ HTMX = {"HX-Request": "true"}
 IDS = {"UUIDConverter": "01a1ff61-ca8d-7ddd-aeb8-0dff715ae3ad", "IntConverter": "7"}
 
 
-def code_of(key: str, *, step: int = 0) -> str:
-    return str(format_hotp_value(hotp_value(key, list(yield_hotp_counters_from_time())[1] + step)))
+def code_of(key: str) -> str:
+    """The code that an app shows, with time left to type it."""
+    if (left := app_settings.TOTP_PERIOD - time.time() % app_settings.TOTP_PERIOD) < 5:
+        time.sleep(left)
+    return str(format_hotp_value(hotp_value(key, next(yield_hotp_counters_from_time()))))
 
 
 def give_app(user: User) -> str:
@@ -50,6 +60,13 @@ def give_app(user: User) -> str:
     key = generate_totp_secret()
     TOTP.activate(user, key)
     return key
+
+
+def give_codes(user: User) -> list[str]:
+    """Recovery codes, as their page shows them."""
+    codes = HashedCodes.activate(user)
+    codes.mark_as_viewed()
+    return codes.get_unused_codes()
 
 
 def require(person: Membership, required: bool = True) -> None:
@@ -106,23 +123,24 @@ def test_code_serves_once(ada: Membership) -> None:  # noqa: F811
     assert cache.delete(f"allauth.mfa.totp.used?user={ada.user.pk}&code={code}")
     assert "was used already" in words(second.post(SECOND, {"code": code}))
     with redis.Redis.from_url(settings.REDIS_URL) as server:
-        assert 60 < server.ttl(cache.make_key(f"code-used:{ada.user.pk}:{code}")) <= 90
-    again = reverse("mfa_reauthenticate")
+        assert 25 < server.ttl(cache.make_key(f"code-used:{ada.user.pk}:{code}")) <= 30
+    again = reverse("mfa_reauthenticate")  # asks for one that was not used
     cache.delete(f"allauth.mfa.totp.used?user={ada.user.pk}&code={code}")
     assert "was used already" in words(first.post(again, {"code": code, "next": "/"}))
 
 
 def test_recovery_code_serves_once_and_is_counted(ada: Membership) -> None:  # noqa: F811
     give_app(ada.user)
-    codes = RecoveryCodes.activate(ada.user).get_unused_codes()
-    assert len(codes) == 10
+    codes = give_codes(ada.user)
+    assert len(set(codes)) == 10
+    assert all(re.fullmatch(r"([a-z2-7]{4}-){5}[a-z2-7]{4}", one) for one in codes)  # 120 bits
     for expected in (True, False):
         client = somewhere()
         try_in(client, ada.user.email, SECRET)
         assert is_in(client.post(SECOND, {"code": codes[0]})) == expected
     client = somewhere()
     try_in(client, ada.user.email, SECRET)
-    client.post(SECOND, {"code": codes[1]})
+    client.post(SECOND, {"code": codes[1].upper().replace("-", " ")})  # as it may be typed
     assert "8 left" in words(client.get("/settings/security/"))
 
 
@@ -195,24 +213,69 @@ def test_odd_passkey_is_refused(credential: str, ada: Membership) -> None:  # no
 # --- Secrets at rest -------------------------------------------------------------------------------------------------
 def test_secrets_are_encrypted_at_rest(ada: Membership) -> None:  # noqa: F811
     key = give_app(ada.user)
-    codes = RecoveryCodes.activate(ada.user).get_unused_codes()
-    kept = json.dumps(list(Authenticator.objects.values_list("data", flat=True)))
-    assert key not in kept
-    assert not [code for code in codes if code in kept]
+    assert key not in json.dumps(list(Authenticator.objects.values_list("data", flat=True)))
+
+
+def test_recovery_codes_are_hashed_and_shown_once(ada: Membership) -> None:  # noqa: F811
+    """They are made for the answer that shows them; neither the database nor the session ever has them."""
+    client = entered(ada, give_app(ada.user))
+    client.post(reverse("account_reauthenticate"), {"password": SECRET, "next": "/"})
+    client.post(reverse("mfa_generate_recovery_codes"))
+    row = Authenticator.objects.get(user=ada.user, type="recovery_codes")
+    assert row.data == {"hashes": []}
+    page = client.get(reverse("mfa_view_recovery_codes")).content.decode()
+    codes = re.findall(r"(?:[a-z2-7]{4}-){5}[a-z2-7]{4}", page)
+    assert len(codes) == 10
+    row.refresh_from_db()
+    assert row.data["hashes"] == [hash_of(one) for one in codes]
+    kept = json.dumps([row.data, *(one.get_decoded() for one in Session.objects.all())])
+    assert not [code for code in codes if code in kept or code.replace("-", "") in kept]
+    again = client.get(reverse("mfa_view_recovery_codes")).content.decode()
+    assert "10 of 10 are unused" in again
+    assert not [code for code in codes if code in again]
+    row.refresh_from_db()
+    assert len(row.data["hashes"]) == 10
+    client.post(reverse("mfa_generate_recovery_codes"))
+    assert not row.wrap().__class__.activate(ada.user).validate_code(codes[0])  # the old ones end at once
+
+
+@pytest.mark.django_db(transaction=True)
+def test_recovery_code_that_two_try_at_once_serves_one(ada: Membership) -> None:  # noqa: F811
+    give_app(ada.user)
+    code = give_codes(ada.user)[0]
+    row = Authenticator.objects.get(user=ada.user, type="recovery_codes")
+
+    def try_it(_: int) -> bool:
+        try:
+            return HashedCodes(row).validate_code(code)
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(4) as pool:
+        assert sorted(pool.map(try_it, range(4))) == [False, False, False, True]
+
+
+def test_codes_of_before_end(ada: Membership) -> None:  # noqa: F811
+    """Those that were kept under FIELD_KEYS, to be made again from their seed."""
+    mine = {"user": ada.user, "type": Authenticator.Type.RECOVERY_CODES}
+    row = Authenticator.objects.create(**mine, data={"seed": "gAAAA", "used_mask": 0})
+    module = import_module("accounts.migrations.0009_hashed_recovery_codes")
+    module.forget_seeds(apps, None)
+    assert not Authenticator.objects.filter(pk=row.pk).exists()
+    give_codes(ada.user)
+    module.forget_seeds(apps, None)
+    assert Authenticator.objects.filter(**mine).exists()
 
 
 def test_keys_are_changed_by_the_command(ada: Membership, settings: Any, capsys: Any) -> None:  # noqa: F811
     key = give_app(ada.user)
-    codes = RecoveryCodes.activate(ada.user).get_unused_codes()
     old, new = settings.FIELD_KEYS[0], Fernet.generate_key().decode()
     settings.FIELD_KEYS = [new, old]
     call_command("reencrypt")
-    assert "newest key: 2." in capsys.readouterr().out
+    assert "newest key: 1." in capsys.readouterr().out
     assert reencrypt_second_factors() == 0
     settings.FIELD_KEYS = [new]
-    rows = {one.type: one for one in Authenticator.objects.filter(user=ada.user)}
-    assert rows["totp"].wrap().validate_code(code_of(key))
-    assert rows["recovery_codes"].wrap().get_unused_codes() == codes
+    assert Authenticator.objects.get(user=ada.user).wrap().validate_code(code_of(key))
     settings.FIELD_KEYS = [Fernet.generate_key().decode()]
     with pytest.raises(InvalidToken):
         reencrypt_second_factors()
@@ -372,7 +435,7 @@ def test_key_that_was_made_before_goes_on(ada: Membership) -> None:  # noqa: F81
 # --- Lost ------------------------------------------------------------------------------------------------------------
 def test_operator_takes_lost_factors_away(ada: Membership, capsys: Any) -> None:  # noqa: F811
     key = give_app(ada.user)
-    RecoveryCodes.activate(ada.user)
+    give_codes(ada.user)
     client = entered(ada, key)
     call_command("reset_second_factor", ada.user.email.upper())
     assert "Taken away: 2. Sessions ended: 1." in capsys.readouterr().out

@@ -114,6 +114,25 @@ def test_signing_in_begins_a_new_session(ada: Membership) -> None:  # noqa: F811
     assert client.session.session_key != before
 
 
+def test_confirming_once_more_begins_a_new_session(ada: Membership) -> None:  # noqa: F811
+    """The old one opens nothing any more, and the list goes on with the same row."""
+    client = signed_in(ada)
+    row, before = row_of(client), client.cookies["sessionid"].value
+    stale = Client()
+    stale.cookies["sessionid"] = before
+    assert stale.get(PAGE).status_code == 200
+    confirmed(client)
+    assert client.cookies["sessionid"].value != before
+    assert row_of(client).pk == row.pk
+    assert client.get(PAGE).status_code == 200
+    assert stale.get(PAGE).status_code == 302
+    # What confirms nothing changes nothing.
+    now = client.cookies["sessionid"].value
+    client.post(reverse("account_reauthenticate"), {"password": "wrong", "next": PAGE})
+    client.get(PAGE)
+    assert client.cookies["sessionid"].value == now
+
+
 def test_ended_account_is_out_at_once(ada: Membership) -> None:  # noqa: F811
     client = signed_in(ada)
     ada.user.is_active = False
