@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
+from django.conf import settings
 from django.db import IntegrityError, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import redirect, render
@@ -147,7 +148,8 @@ def resolve(request: HttpRequest) -> Tenancy | None:
         workspace=chosen.workspace,
         membership=chosen,
         memberships=tuple(memberships),
-        locked=chosen.workspace.require_second_factor and not used_second_factor(request),
+        locked=(settings.REQUIRE_SECOND_FACTOR or chosen.workspace.require_second_factor)
+        and not used_second_factor(request),
     )
 
 

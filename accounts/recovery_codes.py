@@ -1,7 +1,7 @@
 """Recovery codes of which nothing but their SHA-256 is ever kept.
 
-allauth keeps what its codes are made of, so that it can show them later, and they are eight digits. These are made at the
-moment in which they are shown, and forgotten with the answer that shows them. A code has 120 random bits, which
+allauth keeps what its codes are made of, so that it can show them later, and they are eight digits. These are made at
+the moment in which they are shown, and forgotten with the answer that shows them. A code has 120 random bits, which
 makes a plain hash enough: nobody tries that many.
 
 What an authenticator's `data` holds: `hashes`, of the codes that are left, in hex; `viewed_at`, seconds since 1970,

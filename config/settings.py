@@ -188,6 +188,8 @@ MFA_PASSKEY_LOGIN_ENABLED = True
 MFA_RECOVERY_CODES_SHOW_ONCE = True
 MFA_TOTP_ISSUER = "Timebridge"
 MFA_TOTP_TOLERANCE = 0  # half a minute, as long as the app shows it, and no longer (ASVS 6.5.5)
+# Of everybody, whatever their workspace asks for. Off, each workspace decides (accounts/second_factor.py).
+REQUIRE_SECOND_FACTOR: bool = env.bool("REQUIRE_SECOND_FACTOR", PRODUCTION)
 # Nobody signs in by an address that is not confirmed, so no second factor can be put on somebody else's; and a person
 # who has one may still change the address.
 MFA_ALLOW_UNVERIFIED_EMAIL = True
@@ -195,7 +197,12 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
     {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
     {"NAME": "accounts.passwords.OwnWordsValidator"},
+    {"NAME": "accounts.passwords.BreachedPasswordValidator"},
 ]
+# Passwords known from breaches: a service that answers as Have I Been Pwned does. Empty, only Django's list is asked.
+PWNED_PASSWORDS_URL: str = env.str(
+    "PWNED_PASSWORDS_URL", "https://api.pwnedpasswords.com/range" if PRODUCTION else ""
+).rstrip("/")
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
 SESSION_COOKIE_SECURE = PRODUCTION
@@ -281,6 +288,8 @@ REST_FRAMEWORK = {
 }
 # Requests of one API key: NUMBER/second, minute, hour or day; empty for no limit.
 API_RATE_LIMIT: str = env.str("API_RATE_LIMIT", "3000/minute")
+# Likewise of one signed-in person, pages and API, in all their browsers.
+SESSION_RATE_LIMIT: str = env.str("SESSION_RATE_LIMIT", "1200/minute")
 SPECTACULAR_SETTINGS = {
     "TITLE": "Timebridge API",
     "VERSION": "1",

@@ -24,7 +24,8 @@ superuser_key = pytest.StashKey[str | None]()
 @pytest.hookimpl(wrapper=True)
 def pytest_load_initial_conftests(early_config: pytest.Config) -> Generator[None, None, None]:
     """A wrapper, to run before every plain hook: pytest-django reads the settings in one of those."""
-    os.environ.setdefault("API_RATE_LIMIT", "")  # tests ask quickly; the limit's own set one
+    for name in ("API_RATE_LIMIT", "SESSION_RATE_LIMIT"):
+        os.environ.setdefault(name, "")  # tests ask quickly; the limits' own set one
     worker = os.environ.get("PYTEST_XDIST_WORKER")
     # Tests that are about the limit switch it on; the others' sandbox has none, and they need not wait for it.
     os.environ.setdefault("HARVEST_RATE_LIMIT", "0")

@@ -35,7 +35,8 @@ path, 400 in a body.
 
 **Limits**: an API key may send so many requests in a time. Every answer to it says how it stands, in `RateLimit-Policy`
 (`"key";q=3000;w=60`: 3000 in 60 seconds) and `RateLimit` (`"key";r=2999;t=60`: so many left, for so many seconds to
-come); one too many is a 429 (`too-many-requests`) with `Retry-After`.
+come); one too many is a 429 (`too-many-requests`) with `Retry-After`. A person's sessions are counted together, as
+`"person"`.
 
 **Idempotency-Key** on any POST: the same key and body within 24 hours gives the first answer again, with
 `Idempotency-Replayed: true`; the same key with another body or path is a 409. Errors are not kept.

@@ -1,13 +1,14 @@
-"""How often an API key may ask: `API_RATE_LIMIT` requests in a window that begins with the first of them.
+"""How often an API key may ask: `API_RATE_LIMIT` requests in a window that begins with the first of them. And how often
+a person may by their sessions, all of them together, pages and API: `SESSION_RATE_LIMIT`, more than hands can do.
 
-Counted in Redis, by one atomic script and so one round trip a request. Every answer to a key says how it stands, in the
-header fields of the IETF's draft (draft-ietf-httpapi-ratelimit-headers):
+Counted in Redis, by one atomic script and so one round trip a request. Every answer to a key, and of the API to a
+session, says how it stands, in the header fields of the IETF's draft (draft-ietf-httpapi-ratelimit-headers):
 
     RateLimit-Policy: "key";q=3000;w=60
     RateLimit: "key";r=2999;t=60
 
 `q` requests in `w` seconds; `r` of them are left, for `t` seconds to come. Once none is left the answer is a 429
-problem with `Retry-After`, and the view does not run. Refused requests do not prolong the wait.
+problem, or page, with `Retry-After`, and the view does not run. Refused requests do not prolong the wait.
 
 Without Redis a process counts by itself, so that a failure of the counter stops nobody, and a key has at most its limit
 in each process.
@@ -29,6 +30,7 @@ import redis
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 from django.http import HttpRequest, HttpResponseBase
+from django.shortcuts import render
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
@@ -74,38 +76,48 @@ def parse_rate(text: str) -> Rate | None:
     match = re.fullmatch(r"([1-9]\d*)/(second|minute|hour|day)", text)
     if match is None:
         raise ImproperlyConfigured(
-            f"API_RATE_LIMIT is a number a unit, such as 600/minute, and not {text!r}."
+            f"A limit of requests is a number a unit, such as 600/minute, and not {text!r}."
         )
     return Rate(int(match[1]), UNITS[match[2]])
 
 
 class ThrottleMiddleware:
-    """Counts the requests of API keys, refuses those that are too many, and tells every one how it stands."""
+    """Counts the requests of API keys and of signed-in people, refuses those that are too many, and tells programs how
+    they stand."""
 
     def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
         self.get_response = get_response
-        parse_rate(settings.API_RATE_LIMIT)  # a bad one is said at once
+        for text in (settings.API_RATE_LIMIT, settings.SESSION_RATE_LIMIT):
+            parse_rate(text)  # a bad one is said at once
 
     def __call__(self, request: HttpRequest) -> HttpResponseBase:
-        rate = parse_rate(settings.API_RATE_LIMIT)
         tenancy: Tenancy | None = request.tenancy  # type: ignore[attr-defined]
-        if rate is None or tenancy is None or tenancy.api_key is None:
+        key = tenancy.api_key if tenancy is not None else None
+        if key is None and not request.user.is_authenticated:
             return self.get_response(request)
-        count = take(str(tenancy.api_key.id), rate)
+        rate = parse_rate(settings.API_RATE_LIMIT if key else settings.SESSION_RATE_LIMIT)
+        if rate is None:
+            return self.get_response(request)
+        count = take(str(key.id) if key else f"person:{request.user.pk}", rate)
+        name, program = "key" if key else "person", request.path.startswith("/api/")
         wait = max(1, math.ceil(count.left))
         response: HttpResponseBase
         if count.used > rate.limit:
-            detail = f"This API key has sent more than {rate.limit} requests in {rate.window} seconds. Wait {wait}."
-            response = problem_response(
-                429,
-                "too-many-requests",
-                detail,
-                headers={"Retry-After": str(wait), "Cache-Control": "no-store"},
-            )
+            who = "This API key has" if key else "You have"
+            detail = f"{who} sent more than {rate.limit} requests in {rate.window} seconds. Wait {wait}."
+            headers = {"Retry-After": str(wait), "Cache-Control": "no-store"}
+            if program:
+                response = problem_response(429, "too-many-requests", detail, headers=headers)
+            else:
+                response = render(request, "429.html", status=429)
+                for header, value in headers.items():
+                    response.headers[header] = value
         else:
             response = self.get_response(request)
-        response.headers["RateLimit-Policy"] = f'"key";q={rate.limit};w={rate.window}'
-        response.headers["RateLimit"] = f'"key";r={max(0, rate.limit - count.used)};t={wait}'
+        if not program:
+            return response
+        response.headers["RateLimit-Policy"] = f'"{name}";q={rate.limit};w={rate.window}'
+        response.headers["RateLimit"] = f'"{name}";r={max(0, rate.limit - count.used)};t={wait}'
         return response
 
 

@@ -296,6 +296,15 @@ def test_session_without_one_sees_only_how_to_set_one_up(ada: Membership) -> Non
     assert client.post("/clients/new/", {"name": "X"})["Location"] == "/settings/security/second-factor/"
 
 
+def test_where_the_server_requires_one_every_workspace_does(ada: Membership, settings: Any) -> None:  # noqa: F811
+    settings.REQUIRE_SECOND_FACTOR = True
+    assert not ada.workspace.require_second_factor
+    client = entered(ada)
+    assert client.get("/clients/")["Location"].startswith("/settings/security/second-factor/")
+    assert client.get("/api/v1/clients/").json()["type"] == "second-factor-required"
+    assert entered(ada, give_app(ada.user)).get("/clients/").status_code == 200
+
+
 def test_every_page_and_endpoint_is_shut_to_it(ada: Membership, no_log: None) -> None:  # noqa: F811
     """Walks every address there is: none but those that show nothing of the workspace answers as it would."""
     require(ada)

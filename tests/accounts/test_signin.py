@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from itertools import count
 from typing import Any
 
@@ -14,13 +17,16 @@ from allauth.account.models import EmailAddress
 from django.conf import settings
 from django.contrib.auth import hashers
 from django.contrib.auth.hashers import PBKDF2PasswordHasher
+from django.contrib.auth.password_validation import validate_password
 from django.core import signing
+from django.core.exceptions import ValidationError
 from django.core.management import call_command
 from django.test import Client
 from django.urls import reverse
 
 from accounts.adapter import DEVICE_COOKIE, DEVICE_SALT
 from accounts.models import Membership, User
+from accounts.passwords import BreachedPasswordValidator
 from accounts.services import create_workspace
 from config.demo import EMAIL, PASSWORD, ensure_demo
 from tests.factories import make_member
@@ -381,6 +387,35 @@ def test_passwords_are_hashed_slowly_and_commonplace_ones_refused(
         assert client.post(reverse("account_change_password"), values).status_code == 200
     ada.user.refresh_from_db()
     assert ada.user.check_password(SECRET)
+
+
+def test_password_of_a_breach_is_refused(settings: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """By a service beside: it is told five digits, and a padding's 0 is no find. Away, it stops nobody."""
+    password, known = "lantern-in-the-9th-window", "another-lantern-of-breaches"
+    digest = {one: hashlib.sha1(one.encode()).hexdigest().upper() for one in (password, known)}
+    asked: list[str] = []
+
+    class Range(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            asked.append(self.path)
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(f"{digest[known][5:]}:4\r\n{digest[password][5:]}:0\r\n".encode())
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with HTTPServer(("127.0.0.1", 0), Range) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        settings.PWNED_PASSWORDS_URL = f"http://127.0.0.1:{server.server_port}/range"
+        validate_password(password)
+        with pytest.raises(ValidationError, match="known from a breach"):
+            validate_password(known)
+        server.shutdown()
+    assert asked == [f"/range/{digest[one][:5]}" for one in (password, known)]
+    BreachedPasswordValidator().validate(known)
+    assert "not compared" in caplog.text
+    assert known not in caplog.text
 
 
 @pytest.mark.parametrize(

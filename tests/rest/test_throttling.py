@@ -70,7 +70,7 @@ def test_one_too_many_is_a_problem_and_changes_nothing(admin: Membership) -> Non
     assert "Late" not in str(Api(admin).get("clients/").json())
 
 
-def test_keys_are_counted_each_by_itself_and_sessions_not_at_all(
+def test_keys_are_counted_each_by_itself_and_apart_from_sessions(
     admin: Membership, member: Membership
 ) -> None:
     api = Api(admin)
@@ -83,7 +83,31 @@ def test_keys_are_counted_each_by_itself_and_sessions_not_at_all(
     for _ in range(5):
         answer = by_session.get("me/")
         assert answer.status_code == 200
-        assert "RateLimit" not in answer.headers
+        assert "RateLimit" not in answer.headers  # none is set here
+
+
+def test_sessions_of_a_person_are_counted_together_pages_and_api(
+    admin: Membership, member: Membership, settings: Any
+) -> None:
+    settings.SESSION_RATE_LIMIT = "4/minute"
+    api, browser = Api(admin, session=True), Client()
+    browser.force_login(admin.user)
+    assert [api.get("me/").status_code for _ in range(2)] == [200, 200]
+    assert [browser.get("/clients/").status_code for _ in range(3)] == [200, 200, 429]
+    page = browser.post("/clients/new/", {"name": "Late"})
+    assert (page.status_code, page["Cache-Control"]) == (429, "no-store")
+    assert 50 < int(page["Retry-After"]) <= 60
+    assert "Wait" in page.content.decode()
+    problem = api.post("clients/", {"name": "Late"})
+    assert (problem.status_code, problem.json()["type"]) == (429, "too-many-requests")
+    assert problem.headers["RateLimit-Policy"] == '"person";q=4;w=60'
+    other = Client()
+    other.force_login(member.user)
+    assert other.get("/clients/").status_code == 200
+    assert Api(admin).get("me/").status_code == 200  # a key has its own
+    assert Client().get("/accounts/login/").status_code == 200
+    settings.SESSION_RATE_LIMIT = ""
+    assert "Late" not in browser.get("/clients/").content.decode()
 
 
 def test_a_window_ends_and_refusals_do_not_prolong_it(admin: Membership, settings: Any) -> None:

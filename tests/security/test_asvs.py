@@ -133,6 +133,8 @@ FORBIDDEN = re.compile(
     r"(eval|exec|compile|__import__|pickle\.\w+|marshal\.\w+|os\.(system|popen|exec\w*|spawn\w*)|subprocess\.\w+)"
 )
 WEAK = re.compile(r"(hashlib\.)?(md5|sha1|new)|random\.(Random|random|choice|randint|getrandbits)")
+# By its SHA-1 a service knows a password of a breach; nothing is kept or protected by it.
+NAMED_BY = {"accounts/passwords.py": {"hashlib.sha1"}}
 # The demo and the sandbox draw example data by a seed, which is no secret.
 EXAMPLES = ("config/demo", "harvest/sandbox/")
 
@@ -147,6 +149,7 @@ def test_no_product_code_evaluates_or_starts_a_program() -> None:
 def test_no_weak_hash_is_used() -> None:
     for path, calls in sources():
         found = {name for call in calls if WEAK.fullmatch(name := ast.unparse(call.func))}
+        found -= NAMED_BY.get(path, set())
         assert not found or path.startswith(EXAMPLES), f"{path}: {found}"
 
 
