@@ -8,8 +8,10 @@ ENV PATH=/venv/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     TIMEBRIDGE_ENV=production \
     CELERY_BEAT_SCHEDULE_FILE=/var/lib/timebridge/celerybeat-schedule
-# The state directory belongs to the application, and so does a volume that is first mounted there.
-RUN useradd --uid 10001 --home-dir /var/lib/timebridge --create-home --shell /usr/sbin/nologin timebridge
+# The state directory belongs to the application, as do those of certificates, and so does a volume that is first
+# mounted there.
+RUN useradd --uid 10001 --home-dir /var/lib/timebridge --create-home --shell /usr/sbin/nologin timebridge \
+    && for name in proxy web worker beat migrate postgres redis; do install -d -o timebridge -m 0755 /tls/$name; done
 WORKDIR /app
 COPY --from=packages /venv /venv
 COPY . .

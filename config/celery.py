@@ -8,6 +8,7 @@ from celery import Celery
 from celery.signals import after_setup_logger, after_setup_task_logger, task_postrun, task_prerun
 
 from config.logs import FORMAT, Formatter
+from config.remote_log import RemoteLog
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "config.settings")
 
@@ -22,7 +23,11 @@ app.autodiscover_tasks()
 @after_setup_logger.connect
 @after_setup_task_logger.connect
 def write_alike(logger: logging.Logger, **kwargs: Any) -> None:
-    """Workers and beat write their log as the web does."""
+    """Workers and beat write their log as the web does, and to where it does."""
+    from django.conf import settings
+
+    if settings.REMOTE_LOG and not any(isinstance(one, RemoteLog) for one in logger.handlers):
+        logger.addHandler(RemoteLog(settings.REMOTE_LOG))
     for handler in logger.handlers:
         handler.setFormatter(Formatter(FORMAT))
 

@@ -6,7 +6,7 @@ from celery.schedules import crontab
 from csp.constants import NONE, SELF
 from kombu import Queue
 
-from config.env import BASE_DIR, PRODUCTION, STATE_DIR, env, secret
+from config.env import BASE_DIR, PRODUCTION, STATE_DIR, encrypted, env, host_of, secret
 from config.logs import FORMAT
 
 # --- Core ------------------------------------------------------------------------------------------------------------
@@ -103,13 +103,16 @@ TEMPLATES = [
 MESSAGE_TAGS = {10: "", 20: "", 25: "good", 30: "warn", 40: "bad"}
 
 # --- Database, cache, broker -----------------------------------------------------------------------------------------
-DATABASES = {"default": env.db_url("DATABASE_URL", default="postgres://timebridge@127.0.0.1:5432/timebridge")}
+DATABASE_URL = encrypted(
+    "DATABASE_URL", env.str("DATABASE_URL", "postgres://timebridge@127.0.0.1:5432/timebridge")
+)
+DATABASES = {"default": env.db_url_config(DATABASE_URL)}
 DATABASES["default"]["ENGINE"] = "django.db.backends.postgresql"
 DATABASES["default"].setdefault("OPTIONS", {})
 DATABASES["default"]["CONN_MAX_AGE"] = env.int("DATABASE_CONN_MAX_AGE", 60)
 DATABASES["default"]["CONN_HEALTH_CHECKS"] = True
 
-REDIS_URL: str = env.str("REDIS_URL", "redis://127.0.0.1:6379/0")
+REDIS_URL = encrypted("REDIS_URL", env.str("REDIS_URL", "redis://127.0.0.1:6379/0"))
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache", "LOCATION": REDIS_URL}}
 
 CELERY_BROKER_URL = REDIS_URL
@@ -200,8 +203,9 @@ AUTH_PASSWORD_VALIDATORS = [
     {"NAME": "accounts.passwords.BreachedPasswordValidator"},
 ]
 # Passwords known from breaches: a service that answers as Have I Been Pwned does. Empty, only Django's list is asked.
-PWNED_PASSWORDS_URL: str = env.str(
-    "PWNED_PASSWORDS_URL", "https://api.pwnedpasswords.com/range" if PRODUCTION else ""
+PWNED_PASSWORDS_URL = encrypted(
+    "PWNED_PASSWORDS_URL",
+    env.str("PWNED_PASSWORDS_URL", "https://api.pwnedpasswords.com/range" if PRODUCTION else ""),
 ).rstrip("/")
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
@@ -244,7 +248,7 @@ CONTENT_SECURITY_POLICY = {
 }
 
 # --- Mail ------------------------------------------------------------------------------------------------------------
-EMAIL_URL: str = env.str("EMAIL_URL", "")
+EMAIL_URL = encrypted("EMAIL_URL", env.str("EMAIL_URL", ""))
 vars().update(env.email_url_config(EMAIL_URL or "consolemail://"))
 EMAIL_TIMEOUT = 10
 # A demo of one's own machine keeps its mail there and shows it at /mail/ (config/mail.py).
@@ -340,8 +344,12 @@ SPECTACULAR_SETTINGS = {
 }
 
 # --- Harvest ---------------------------------------------------------------------------------------------------------
-HARVEST_API_URL: str = env.str("HARVEST_API_URL", "https://api.harvestapp.com/v2").rstrip("/")
-HARVEST_ID_URL: str = env.str("HARVEST_ID_URL", "https://id.getharvest.com").rstrip("/")
+HARVEST_API_URL = encrypted(
+    "HARVEST_API_URL", env.str("HARVEST_API_URL", "https://api.harvestapp.com/v2")
+).rstrip("/")
+HARVEST_ID_URL = encrypted("HARVEST_ID_URL", env.str("HARVEST_ID_URL", "https://id.getharvest.com")).rstrip(
+    "/"
+)
 HARVEST_CLIENT_ID: str = env.str("HARVEST_CLIENT_ID", "")
 HARVEST_CLIENT_SECRET: str = env.str("HARVEST_CLIENT_SECRET", "")
 HARVEST_USER_AGENT: str = env.str("HARVEST_USER_AGENT", f"Timebridge ({BASE_URL})")
@@ -355,6 +363,30 @@ HARVEST_CHANGES_MINUTES: int = env.int("HARVEST_CHANGES_MINUTES", 15)
 HARVEST_RATE_LIMIT: bool = env.bool("HARVEST_RATE_LIMIT", True)
 HARVEST_PROCESSES: int = env.int("HARVEST_PROCESSES", 16)
 
+# --- Whom it may talk to ---------------------------------------------------------------------------------------------
+# To the console in any case; and as they are written to another system: syslog+tls://HOST:PORT.
+LOG_URL: str = env.str("LOG_URL", "console")
+REMOTE_LOG = "" if LOG_URL in ("", "console") else encrypted("LOG_URL", LOG_URL)
+# The hosts that these settings name; a process of production looks up no other (config/egress.py).
+EGRESS_HOSTS = sorted(
+    {
+        host
+        for url in (
+            *(
+                DATABASE_URL,
+                REDIS_URL,
+                HARVEST_API_URL,
+                HARVEST_ID_URL,
+                PWNED_PASSWORDS_URL,
+                EMAIL_URL,
+                REMOTE_LOG,
+            ),
+            *(env.str(name, "") for name in ("HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY")),
+        )
+        if (host := host_of(url))
+    }
+)
+
 # --- Logging ---------------------------------------------------------------------------------------------------------
 LOGGING = {
     "version": 1,
@@ -365,8 +397,18 @@ LOGGING = {
             "format": FORMAT,
         }
     },
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
-    "root": {"handlers": ["console"], "level": env.str("LOG_LEVEL", "INFO")},
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "formatter": "plain"},
+        **(
+            {"remote": {"class": "config.remote_log.RemoteLog", "url": REMOTE_LOG, "formatter": "plain"}}
+            if REMOTE_LOG
+            else {}
+        ),
+    },
+    "root": {
+        "handlers": ["console", *(["remote"] if REMOTE_LOG else [])],
+        "level": env.str("LOG_LEVEL", "INFO"),
+    },
     "loggers": {
         # httpx logs whole URLs, query included; ours name path and status only.
         "httpx": {"level": "WARNING"},

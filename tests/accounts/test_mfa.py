@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 import redis
+import time_machine
 from allauth.mfa import app_settings
 from allauth.mfa.models import Authenticator
 from allauth.mfa.totp.internal.auth import (
@@ -127,6 +128,17 @@ def test_code_serves_once(ada: Membership) -> None:  # noqa: F811
     again = reverse("mfa_reauthenticate")  # asks for one that was not used
     cache.delete(f"allauth.mfa.totp.used?user={ada.user.pk}&code={code}")
     assert "was used already" in words(first.post(again, {"code": code, "next": "/"}))
+
+
+def test_code_is_good_for_its_half_minute(ada: Membership) -> None:  # noqa: F811
+    """Neither before nor after the app shows it."""
+    key = give_app(ada.user)
+    app = Authenticator.objects.get(user=ada.user).wrap()
+    step = int(time.time()) // 30 + 1
+    code = str(format_hotp_value(hotp_value(key, step)))
+    for at, good in ((step * 30 - 1, False), (step * 30 + 30, False), (step * 30 + 29, True)):
+        with time_machine.travel(at, tick=False):
+            assert app.validate_code(code) is good, at
 
 
 def test_recovery_code_serves_once_and_is_counted(ada: Membership) -> None:  # noqa: F811

@@ -6,16 +6,17 @@ import os
 import re
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
-import psycopg
 import pytest
 import yaml
+from cryptography.fernet import Fernet
 from django.conf import settings
 
-from dev.services import Services, postgres_binaries, server_account
 from dev.state import CHECKOUT
 
+APPLICATION = ("web", "worker", "beat", "migrate")
 PRODUCTION = {
     "TIMEBRIDGE_ENV": "production",
     "SECRET_KEY": "a-secret-of-production-that-is-long-enough-and-has-many-different-characters-0123456789",
@@ -35,8 +36,10 @@ def example(pattern: str) -> set[str]:
 
 
 def passed_on(compose: dict[str, Any]) -> dict[str, str | None]:
-    """The environment that the application gets."""
-    return compose["x-app"]["environment"]
+    """The environment that the application gets, whichever process of it."""
+    return {
+        name: value for one in APPLICATION for name, value in compose["services"][one]["environment"].items()
+    }
 
 
 def test_example_names_each_variable_of_the_compose_file(compose: dict[str, Any]) -> None:
@@ -46,28 +49,143 @@ def test_example_names_each_variable_of_the_compose_file(compose: dict[str, Any]
     optional = defaulted | {name for name, value in passed_on(compose).items() if value is None}
     assert example(r"^([A-Z_]+)=$") == required
     assert example(r"^#([A-Z_]+)=") == optional
-    assert {
-        "SECRET_KEY",
-        "FIELD_KEYS",
-        "POSTGRES_PASSWORD",
-        "DATABASE_PASSWORD",
-        "REDIS_PASSWORD",
-    } <= required
+    assert required == {"BASE_URL", "ALLOWED_HOSTS", "LOG_URL"}
+    assert not re.search(r"\w*(PASSWORD|SECRET|KEYS?)\b", " ".join(required | optional)), "secrets are files"
 
 
 def test_settings_read_each_variable_that_the_application_gets(compose: dict[str, Any]) -> None:
     read = set()
     for path in (CHECKOUT / "config").glob("*.py"):
         read |= set(re.findall(r'\(\s*"([A-Z_]+)"', path.read_text()))
-    assert passed_on(compose).keys() - read == {"WEB_CONCURRENCY"}, "gunicorn reads that one"
+    given = {name.removesuffix("_FILE") for name in passed_on(compose)}
+    assert given - read == {"WEB_CONCURRENCY"}, "gunicorn reads that one"
+
+
+def test_each_process_gets_the_secrets_that_it_needs(compose: dict[str, Any]) -> None:
+    services = compose["services"]
+    both = {"secret_key", "field_keys", "email_url", "harvest_client_secret"}
+    assert {name: set(one["secrets"]) for name, one in services.items() if one.get("secrets")} == {
+        "web": both,
+        "worker": both,
+    }
+    assert {name: one["file"] for name, one in compose["secrets"].items()} == {
+        name: f"./secrets/{name}" for name in both
+    }
+    for name in ("web", "worker"):
+        files = {key: value for key, value in services[name]["environment"].items() if key.endswith("_FILE")}
+        assert files == {f"{one.upper()}_FILE": f"/run/secrets/{one}" for one in both}
+    for name in ("beat", "migrate"):
+        assert services[name]["environment"]["TIMEBRIDGE_PROCESS"] == name
+        assert not [one for one in services[name]["environment"] if one.endswith("_FILE")]
+    # Each its own key, which nobody else sees but who makes them.
+    mounts = {name: [str(one) for one in service.get("volumes", [])] for name, service in services.items()}
+    for name in ("web", "worker", "beat", "migrate", "postgres", "redis"):
+        holders = {who for who, all_ in mounts.items() if any(one.startswith(f"tls-{name}:") for one in all_)}
+        assert holders == {name, "certificates"}
+        assert f"tls-{name}:/tls:ro" in mounts[name]
+
+
+def test_data_is_asked_from_inside_alone_and_people_come_by_the_proxy(compose: dict[str, Any]) -> None:
+    services, networks = compose["services"], compose["networks"]
+    assert [name for name, one in networks.items() if not (one or {}).get("internal")] == ["out"]
+    reach = {name: set(one.get("networks", [])) for name, one in services.items()}
+    assert reach == {
+        "proxy": {"front", "out"},
+        "web": {"front", "inside", "out"},
+        "worker": {"inside", "out"},
+        "beat": {"inside", "out"},
+        "migrate": {"inside"},
+        "postgres": {"inside"},
+        "redis": {"inside"},
+        "certificates": set(),
+    }
+    assert services["certificates"]["network_mode"] == "none"
+    assert {name: one["ports"] for name, one in services.items() if "ports" in one} == {
+        "proxy": ["80:80", "443:443"]
+    }
+
+
+def test_every_connection_inside_is_by_tls_and_certificate(compose: dict[str, Any]) -> None:
+    mounted = "/tls/certificate.pem", "/tls/key.pem", "/tls/authority.pem"
+    for name in APPLICATION:
+        given = compose["services"][name]["environment"]
+        assert "sslmode=verify-full" in given["DATABASE_URL"]
+        assert given["REDIS_URL"].startswith(
+            "rediss://redis:6379/0?ssl_cert_reqs=required&ssl_check_hostname=true"
+        )
+        assert all(one in given["DATABASE_URL"] and one in given["REDIS_URL"] for one in mounted)
+        assert "@postgres" in given["DATABASE_URL"]
+        assert ":@" not in given["DATABASE_URL"], "no password"
+    web = compose["services"]["web"]["command"]
+    assert {"--certfile=/tls/certificate.pem", "--keyfile=/tls/key.pem"} <= set(web)
+    rules = [line.split() for line in lines_of("docker/pg_hba.conf")]
+    assert [rule[0] for rule in rules] == ["local", "hostssl"]
+    assert rules[1][4:] == ["cert", "map=processes"]
+    redis = dict(line.split(maxsplit=1) for line in lines_of("docker/redis.conf"))
+    assert (redis["port"], redis["tls-auth-clients"], redis["tls-ca-cert-file"]) == ("0", "yes", mounted[2])
+    assert redis["tls-protocols"] == '"TLSv1.2 TLSv1.3"'
+    proxy = (CHECKOUT / "docker/Caddyfile").read_text()
+    for word in (
+        "protocols tls1.2 tls1.3",
+        "reverse_proxy https://web:8000",
+        "tls_trust_pool file /data/authority.pem",
+    ):
+        assert word in proxy
+    assert "insecure" not in proxy
+    ciphers = re.search(r"ciphers (.*)", proxy)
+    assert ciphers
+    assert all(re.fullmatch(r"TLS_ECDHE_\w+_(GCM|POLY1305)_SHA\d+", one) for one in ciphers[1].split())
+
+
+def lines_of(path: str) -> list[str]:
+    return [line for line in (CHECKOUT / path).read_text().splitlines() if line and not line.startswith("#")]
+
+
+def test_secrets_are_made_once_and_are_good(tmp_path: Path) -> None:
+    place = tmp_path / "secrets"
+    make_them = ["sh", CHECKOUT / "docker/secrets.sh", place]
+    subprocess.run(make_them, check=True)
+    made = {path.name: path.read_text() for path in place.iterdir()}
+    assert made.keys() == {"secret_key", "field_keys", "email_url", "harvest_client_secret"}
+    assert len(made["secret_key"]) == 96
+    Fernet(made["field_keys"])
+    assert place.stat().st_mode & 0o777 == 0o700
+    (place / "email_url").chmod(0o600)
+    (place / "email_url").write_text("smtp+tls://u:p@mail.example.com:587\n")
+    subprocess.run(make_them, check=True)
+    again = {path.name: path.read_text() for path in place.iterdir()}
+    assert again == made | {"email_url": "smtp+tls://u:p@mail.example.com:587\n"}
+    files = {f"{name.upper()}_FILE": str(place / name) for name in made}
+    show = (
+        "from django.conf import settings as s; print(s.SECRET_KEY, s.FIELD_KEYS, s.EMAIL_HOST, s.EMAIL_PORT)"
+    )
+    done = in_production("shell", "-c", show, SECRET_KEY="", FIELD_KEYS="", **files)
+    assert done.returncode == 0, done.stderr
+    assert (
+        done.stdout.split("\n")[-2] == f"{made['secret_key']} ['{made['field_keys']}'] mail.example.com 587"
+    )
+
+
+@pytest.mark.parametrize("process", ["beat", "migrate"])
+def test_who_needs_no_secret_starts_without(process: str) -> None:
+    without = {"SECRET_KEY": "", "FIELD_KEYS": "", "TIMEBRIDGE_PROCESS": process}
+    done = in_production("migrate", "--plan", **without)
+    assert done.returncode == 0, done.stderr
+    show = "from django.conf import settings; print(settings.FIELD_KEYS, len(settings.SECRET_KEY))"
+    done = in_production("shell", "-c", show, **without)
+    assert done.stdout.split("\n")[-2] == "[] 86", done.stderr
 
 
 def test_every_process_of_the_application_is_there_and_healthy(compose: dict[str, Any]) -> None:
     services = compose["services"]
-    assert services.keys() == {"web", "worker", "beat", "migrate", "postgres", "redis"}
-    assert all("healthcheck" in services[name] for name in services.keys() - {"migrate"})
-    assert {services[name]["restart"] for name in services} == {"unless-stopped", "no"}
-    assert services["migrate"]["restart"] == "no"
+    once = {"migrate", "certificates"}
+    assert services.keys() == {"proxy", "web", "worker", "beat", "postgres", "redis"} | once
+    assert all("healthcheck" in services[name] for name in services.keys() - once)
+    assert {name for name in services if services[name]["restart"] == "no"} == once
+    assert {one["restart"] for one in services.values()} == {"unless-stopped", "no"}
+    for name, one in services.items():
+        assert one["cap_drop"] == ["ALL"], name
+        assert one["security_opt"] == ["no-new-privileges:true"], name
 
 
 def test_image_holds_every_package_of_the_application() -> None:
@@ -79,36 +197,9 @@ def test_image_holds_every_package_of_the_application() -> None:
     assert not {"tests", "dev", ".git", ".timebridge"} & allowed
 
 
-def test_role_of_a_new_server(own_services: Services) -> None:
-    """The script of the postgres container, against a server that has no such role yet."""
-    assert own_services.postgres is not None
-    admin = own_services.postgres.admin_url
-    with psycopg.connect(admin, autocommit=True) as connection:
-        connection.execute("DROP DATABASE timebridge")
-        connection.execute("DROP ROLE timebridge")
-    parts = psycopg.conninfo.conninfo_to_dict(admin)
-    environment = {
-        "PATH": f"{postgres_binaries(server_account())}:{os.environ['PATH']}",
-        "POSTGRES_USER": "postgres",
-        "PGHOST": str(parts["host"]),
-        "PGPORT": str(parts["port"]),
-        "PGPASSWORD": str(parts["password"]),
-        "DATABASE_PASSWORD": "it's a $ecret",
-    }
-    subprocess.run(["sh", CHECKOUT / "docker/postgres-role.sh"], env=environment, check=True)
-    application = psycopg.conninfo.make_conninfo(
-        admin, user="timebridge", password="it's a $ecret", dbname="timebridge"
-    )
-    with psycopg.connect(application) as connection:
-        rights = "rolsuper, rolbypassrls, rolcreatedb, rolcreaterole"
-        found = connection.execute(f"SELECT {rights} FROM pg_roles WHERE rolname = current_user").fetchone()
-        assert found == (False, False, False, False)
-        connection.execute("CREATE TABLE mine (id int)")
-
-
 def in_production(*arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
     environment = {"PATH": os.environ["PATH"], "TIMEBRIDGE_STATE": "/nonexistent"} | PRODUCTION | changes
-    environment |= {name: os.environ[name] for name in ("DATABASE_URL", "REDIS_URL")}
+    environment = {name: os.environ[name] for name in ("DATABASE_URL", "REDIS_URL")} | environment
     command = [sys.executable, "manage.py", *arguments]
     return subprocess.run(command, cwd=CHECKOUT, env=environment, capture_output=True, text=True)
 

@@ -32,7 +32,7 @@ def names() -> set[str]:
 
 def test_every_setting_is_named() -> None:
     settings = names()
-    assert {"DATABASE_URL", "FIELD_KEYS", "SANDBOX_PORT", "POSTGRES_PASSWORD", "REQUIRE_BROWSER"} <= settings
+    assert {"DATABASE_URL", "FIELD_KEYS", "SANDBOX_PORT", "LOG_URL", "REQUIRE_BROWSER"} <= settings
     assert sorted(name for name in settings if not re.search(rf"`[^`\n]*\b{name}\b[^`\n]*`", README)) == []
 
 
