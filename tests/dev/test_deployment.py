@@ -186,6 +186,8 @@ def test_every_process_of_the_application_is_there_and_healthy(compose: dict[str
     for name, one in services.items():
         assert one["cap_drop"] == ["ALL"], name
         assert one["security_opt"] == ["no-new-privileges:true"], name
+        # Ours runs as its Dockerfile says; the others' images would begin as root.
+        assert ("build" in one) != bool(one.get("user")), name
 
 
 def test_image_holds_every_package_of_the_application() -> None:
