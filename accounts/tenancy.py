@@ -24,8 +24,12 @@ from uuid import UUID
 
 from django.db import connection, models, transaction
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
+from django.db.backends.utils import debug_transaction
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
+from psycopg import generators
+from psycopg.errors import error_from_result
+from psycopg.pq import Escaping, ExecStatus
 
 from accounts.ids import uuid7
 
@@ -53,6 +57,22 @@ def _set_local(name: str, value: str) -> None:
         cursor.execute("SELECT set_config(%s, %s, true)", [name, value])
 
 
+def _begin_with(name: str, value: str) -> None:
+    """Begin the transaction that `atomic` has announced, and set `name` in it: one message, as each answer begins so.
+
+    psycopg would send BEGIN by itself, a round trip before the first statement. It goes by what the server says of the
+    transaction, and sends no second one.
+    """
+    driver: Any = connection.connection
+    escaped = map(Escaping(driver.pgconn).escape_literal, (name.encode(), value.encode()))
+    text = b"BEGIN; SELECT set_config(%b, %b, true)" % tuple(map(bytes, escaped))
+    with connection.wrap_database_errors, debug_transaction(connection, text.decode()):
+        driver.pgconn.send_query(text)
+        for result in driver.wait(generators.execute(driver.pgconn)):
+            if result.status not in (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK):
+                raise error_from_result(result)
+
+
 @contextmanager
 def _local_setting(name: str, value: str) -> Iterator[None]:
     """A transaction (or savepoint) in which the setting `name` holds `value`; it held nothing, or the same, before.
@@ -60,15 +80,19 @@ def _local_setting(name: str, value: str) -> Iterator[None]:
     A setting local to a transaction is gone with it. It outlives a released savepoint, though: inside an outer
     transaction it is looked at before, and put back after.
     """
-    outermost = connection.get_autocommit()
+    if connection.get_autocommit():
+        with transaction.atomic():
+            _begin_with(name, value)
+            yield
+        return
     with transaction.atomic():
-        before = "" if outermost else _setting(name)
+        before = _setting(name)
         if before not in ("", value):
             raise ScopeError(f"{name} is already set to another value in this transaction.")
         if before != value:
             _set_local(name, value)
         yield
-        if before != value and not outermost and not connection.needs_rollback:
+        if before != value and not connection.needs_rollback:
             _set_local(name, before)
 
 

@@ -93,4 +93,4 @@ for _name in ("from", "to"):
         widget=forms.DateInput(format="%Y-%m-%d", attrs={"type": "date"}),
         error_messages={"invalid": "Give a date as year-month-day, such as 2026-06-12."},
     )
-    WindowForm.base_fields[_name].mark_optional = False  # type: ignore[attr-defined]  # read by parts/field.html
+    WindowForm.base_fields[_name].mark_optional = False  # type: ignore[attr-defined]  # read by ui.field

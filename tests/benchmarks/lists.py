@@ -6,8 +6,10 @@ All by turns, the best of many rounds of each: whatever else the machine does fa
 written by hand, in an open transaction, its rows fetched into Python; the product is asked as a web server asks it
 (`config.wsgi`): its answer begins with an API key, or a session, and ends with bytes. What any answer costs is that of
 `me/`, which reads nothing more: the second ratio leaves it out. CPU is the processor time that the answer takes in
-Python, without PostgreSQL's. Then the queries of an answer, and its plans, where a sequential scan of the time logs is
-called out.
+Python, without PostgreSQL's. `database` is the time that the driver spends on all statements of the answer, from the key
+or session to COMMIT: sending each, waiting, receiving; its ratio is to the same of the bare SQL. Then the queries of an
+answer, and its plans, where a sequential scan of the time logs is called out. The page shows a list and totals, and bare
+SQL is both for it.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import re
 import sys
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -38,7 +41,8 @@ class Case:
     url: str
     where: str = ""
     values: tuple[Any, ...] = ()
-    limit: int | None = PAGE_SIZE + 1
+    limit: int | None = PAGE_SIZE + 1  # None: totals
+    totals: bool = False  # the list's totals too
 
 
 LIST = """
@@ -52,9 +56,9 @@ FROM timelogs_timelog t WHERE t.workspace_id = %s AND t.deleted_at IS NULL {wher
 """
 
 
-def bare(case: Case) -> str:
-    text = LIST if case.limit else SUMMARY
-    return text.format(where=f"AND {case.where}" if case.where else "", limit=case.limit)
+def bare(case: Case) -> list[str]:
+    texts = [LIST] * bool(case.limit) + [SUMMARY] * (case.totals or not case.limit)
+    return [text.format(where=f"AND {case.where}" if case.where else "", limit=case.limit) for text in texts]
 
 
 def page_url(client: Any, url: str, number: int) -> str:
@@ -102,7 +106,10 @@ def cases(client: Any, admin: Any, *, deep: int) -> Iterator[Case]:
         (one.client_id,),
         None,
     )
-    yield Case("the page: list", "/time-logs/", limit=51)
+    yield Case("the page", "/time-logs/", limit=51, totals=True)
+    yield Case(
+        "the page: from, to", f"/time-logs/?from={first}&to={last}", span, (first, last), limit=51, totals=True
+    )
 
 
 def served(**headers: str) -> Callable[[str], bytes]:
@@ -130,11 +137,37 @@ def served(**headers: str) -> Callable[[str], bytes]:
     return get
 
 
-def timed(work: Callable[[], Any]) -> tuple[float, float]:
-    """Seconds of the clock, and of this process's processor."""
-    began, began_cpu = time.perf_counter(), time.process_time()
+class Driver:
+    """Adds up the seconds that psycopg spends on statements: all of them go through `Connection.wait`."""
+
+    def __init__(self) -> None:
+        self.seconds = 0.0
+
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        from psycopg import Connection
+
+        plain: Any = Connection.wait
+
+        def wait(*args: Any, **kwargs: Any) -> Any:
+            began = time.perf_counter()
+            try:
+                return plain(*args, **kwargs)
+            finally:
+                self.seconds += time.perf_counter() - began
+
+        Connection.wait = wait  # type: ignore[method-assign]
+        try:
+            yield
+        finally:
+            Connection.wait = plain  # type: ignore[method-assign]
+
+
+def timed(work: Callable[[], Any], driver: Driver) -> tuple[float, float, float]:
+    """Seconds of the clock, of this process's processor, and of the driver."""
+    began, began_cpu, before = time.perf_counter(), time.process_time(), driver.seconds
     work()
-    return time.perf_counter() - began, time.process_time() - began_cpu
+    return time.perf_counter() - began, time.process_time() - began_cpu, driver.seconds - before
 
 
 def statements(ask: Callable[[], Any]) -> list[str]:
@@ -189,8 +222,10 @@ def measure(api: Any, browser: Any, admin: Any, *, key: str, session: str, deep:
     by_key = served(authorization=f"Bearer {key}")
     by_session = served(cookie=f"{settings.SESSION_COOKIE_NAME}={session}")
     shortest = partial(by_key, "/api/v1/me/")
+    driver = Driver()
     print(
-        f"{'':20}{'product':>10}{'CPU':>10}{'me/':>11}{'bare SQL':>11}{'ratio':>8}{'beyond me/':>11}{'queries':>9}"
+        f"{'':20}{'product':>10}{'CPU':>10}{'me/':>11}{'bare SQL':>11}{'ratio':>8}{'beyond me/':>11}"
+        f"{'database':>12}{'bare SQL':>11}{'ratio':>8}{'queries':>9}"
     )
     for case in list(cases(api, admin, deep=deep)):
         by_api = "/api/" in case.url
@@ -199,18 +234,23 @@ def measure(api: Any, browser: Any, admin: Any, *, key: str, session: str, deep:
 
         def sql(case: Case = case) -> None:
             with connection.cursor() as cursor:
-                cursor.execute(bare(case), (admin.workspace_id, *case.values))
-                cursor.fetchall()
+                for text in bare(case):
+                    cursor.execute(text, (admin.workspace_id, *case.values))
+                    cursor.fetchall()
 
         rounds = []
-        for _ in range(ROUNDS):
-            whole, floor = timed(ask), timed(shortest)
-            with tenant_scope(admin.workspace_id):
-                rounds.append((*whole, floor[0], timed(sql)[0]))
-        product, cpu, floor_ms, least = (min(times) * 1000 for times in zip(*rounds, strict=True))
+        with driver.watched():
+            for _ in range(ROUNDS):
+                whole, floor = timed(ask, driver), timed(shortest, driver)
+                with tenant_scope(admin.workspace_id):
+                    by_hand = timed(sql, driver)
+                rounds.append((*whole, floor[0], by_hand[0], by_hand[2]))
+        best = (min(times) * 1000 for times in zip(*rounds, strict=True))
+        product, cpu, database, floor_ms, least, least_database = best
         print(
             f"{case.name:20}{product:7.1f} ms{cpu:7.1f} ms{floor_ms:8.1f} ms{least:8.1f} ms{product / least:8.1f}"
-            f"{(product - floor_ms) / least:11.1f}{len(said):9}"
+            f"{(product - floor_ms) / least:11.1f}{database:9.2f} ms{least_database:8.2f} ms"
+            f"{database / least_database:8.1f}{len(said):9}"
         )
         for one in filter(reads_logs, said):
             plan, scans = plan_of(admin.workspace_id, one)
