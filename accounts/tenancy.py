@@ -17,14 +17,13 @@ fails where any of this is missing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 from uuid import UUID
 
 from django.db import connection, models, transaction
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
-from django.db.backends.utils import debug_transaction
 from django.db.migrations.operations.base import Operation
 from django.db.migrations.state import ProjectState
 from psycopg import generators
@@ -61,16 +60,21 @@ def _begin_with(name: str, value: str) -> None:
     """Begin the transaction that `atomic` has announced, and set `name` in it: one message, as each answer begins so.
 
     psycopg would send BEGIN by itself, a round trip before the first statement. It goes by what the server says of the
-    transaction, and sends no second one.
+    transaction, and sends no second one. (Django's log of queries has the BEGIN, from `atomic`.)
     """
     driver: Any = connection.connection
     escaped = map(Escaping(driver.pgconn).escape_literal, (name.encode(), value.encode()))
     text = b"BEGIN; SELECT set_config(%b, %b, true)" % tuple(map(bytes, escaped))
-    with connection.wrap_database_errors, debug_transaction(connection, text.decode()):
-        driver.pgconn.send_query(text)
-        for result in driver.wait(generators.execute(driver.pgconn)):
+    with connection.wrap_database_errors:
+        for result in driver.wait(_told(driver.pgconn, text)):
             if result.status not in (ExecStatus.COMMAND_OK, ExecStatus.TUPLES_OK):
                 raise error_from_result(result)
+
+
+def _told(server: Any, text: bytes) -> Generator[Any, Any, Any]:
+    """Send statements to the server, as psycopg's own waiting does it; their results."""
+    server.send_query(text)
+    return (yield from generators.execute(server))
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.db.models import Func, QuerySet, TextField
+from django.db.models import F, Func, QuerySet, TextField
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.decorators import action
@@ -139,7 +139,7 @@ AS_JSON = """(
     SELECT row_to_json(log)::text FROM (
         SELECT id, client_id AS client, project_id AS project, work_item_id AS work_item,
             activity_type_id AS activity_type, owner_id AS owner,
-            (SELECT email FROM accounts_user WHERE accounts_user.id = owner_id) AS owner_email,
+            %(expressions)s AS owner_email,
             spent_date, seconds, round(seconds / 3600.0, 2)::text AS hours, notes, billable,
             hourly_rate::text AS hourly_rate, source, external_id, sync_state, sync_detail,
             settled_at IS NOT NULL AS settled,
@@ -191,7 +191,7 @@ class TimeLogViewSet(CollectionViewSet[TimeLog]):
     }
     orderings = {"spent_date": "spent_date", "created_at": "created_at", "updated_at": "updated_at"}
     default_ordering = "-spent_date"
-    as_json = Func(template=AS_JSON, output_field=TextField())
+    as_json = Func(F("owner__email"), template=AS_JSON, output_field=TextField())
     roles = {"write": EVERYONE}  # the services see to it that members write their own only
 
     def get_queryset(self) -> QuerySet[TimeLog]:

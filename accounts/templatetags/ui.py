@@ -155,7 +155,7 @@ def field(bound: BoundField, label: str = "", klass: str = "") -> SafeString:
             f"{conditional_escape(bound.help_text)}</span>"
         )
     if errors := bound.errors:
-        words = "".join(f"<li>{conditional_escape(error)}</li>" for error in errors)
+        words = "".join(f"<li>{conditional_escape(str(error))}</li>" for error in errors)
         body += f'\n<ul class="errors" id="{escape(bound.auto_id)}_error">{words}</ul>'
     return SafeString(f'<div class="field {escape(klass)}">{body}</div>')
 

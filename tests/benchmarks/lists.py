@@ -6,10 +6,10 @@ All by turns, the best of many rounds of each: whatever else the machine does fa
 written by hand, in an open transaction, its rows fetched into Python; the product is asked as a web server asks it
 (`config.wsgi`): its answer begins with an API key, or a session, and ends with bytes. What any answer costs is that of
 `me/`, which reads nothing more: the second ratio leaves it out. CPU is the processor time that the answer takes in
-Python, without PostgreSQL's. `database` is the time that the driver spends on all statements of the answer, from the key
-or session to COMMIT: sending each, waiting, receiving; its ratio is to the same of the bare SQL. Then the queries of an
-answer, and its plans, where a sequential scan of the time logs is called out. The page shows a list and totals, and bare
-SQL is both for it.
+Python, without PostgreSQL's. `database` is the time that the driver spends on all statements of the answer, from the
+key or session to COMMIT: sending each, waiting, receiving; its ratio is to the same of the bare SQL. Then the queries
+of an answer, and its plans, where a sequential scan of the time logs is called out. The page shows a list and totals,
+and bare SQL is both for it.
 """
 
 from __future__ import annotations
@@ -108,7 +108,12 @@ def cases(client: Any, admin: Any, *, deep: int) -> Iterator[Case]:
     )
     yield Case("the page", "/time-logs/", limit=51, totals=True)
     yield Case(
-        "the page: from, to", f"/time-logs/?from={first}&to={last}", span, (first, last), limit=51, totals=True
+        "the page: from, to",
+        f"/time-logs/?from={first}&to={last}",
+        span,
+        (first, last),
+        limit=51,
+        totals=True,
     )
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
 from django.apps import apps
-from django.db import IntegrityError, connection, transaction
+from django.db import DatabaseError, IntegrityError, OperationalError, connection, transaction
 from django.db.utils import ProgrammingError
+from django.test.utils import CaptureQueriesContext
 
 from accounts.ids import uuid7
 from accounts.models import ApiKey, Membership, Workspace
@@ -19,6 +21,7 @@ from accounts.tenancy import (
     SPAN_USER,
     ScopeError,
     TenantModel,
+    _local_setting,
     current_workspace_id,
     span,
     tenant_scope,
@@ -243,3 +246,48 @@ def test_connection_given_back_carries_no_scope(fails: bool) -> None:
         for setting in ("timebridge.workspace", SPAN_USER, SPAN_API_KEY, SPAN_CLIENT_LINK, SPAN_SWEEP):
             cursor.execute("SELECT coalesce(current_setting(%s, true), '')", [setting])
             assert cursor.fetchone() == ("",), setting
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_scope_takes_two_messages_besides_its_statements() -> None:
+    with CaptureQueriesContext(connection) as found, tenant_scope(uuid7()):
+        Client.objects.count()
+    assert [one["sql"].split()[0] for one in found] == ["BEGIN", "SELECT", "COMMIT"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_setting_may_hold_anything() -> None:
+    value = "it's a \\ \" value"
+    with span(SPAN_API_KEY, value), connection.cursor() as cursor:
+        cursor.execute("SELECT current_setting(%s)", [SPAN_API_KEY])
+        assert cursor.fetchone() == (value,)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_scope_that_cannot_begin_says_so_and_leaves_nothing() -> None:
+    id = uuid7()
+    with (
+        pytest.raises(DatabaseError, match="unrecognized configuration parameter"),
+        _local_setting("no", "x"),
+    ):
+        pytest.fail("the block must not run")
+    with tenant_scope(id):
+        assert current_workspace_id() == id
+    assert current_workspace_id() is None
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_scope_on_a_lost_connection_says_so() -> None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()")
+        pid = cursor.fetchone()[0]
+    given = {
+        key: value for key, value in connection.get_connection_params().items() if key != "cursor_factory"
+    }
+    with psycopg.connect(**{**given, "context": None}, autocommit=True) as other:
+        other.execute("SELECT pg_terminate_backend(%s, 5000)", [pid])
+    with pytest.raises(OperationalError), tenant_scope(uuid7()):
+        pytest.fail("the block must not run")
+    connection.close()
+    with tenant_scope(uuid7()):
+        assert current_workspace_id() is not None

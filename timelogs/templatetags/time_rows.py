@@ -66,8 +66,8 @@ def time_rows(
         return said
 
     def written(row: Mapping[str, Any]) -> str:
-        key, project, notes = row["work_item__key"], row["project__name"], row["notes"]
-        place: str = escape(row["client__name"])
+        key, project, notes = row["work_item_key"], row["project_name"], row["notes"]
+        place: str = escape(row["client_name"])
         if project is not None:
             place += f" / {escape(project)}"
         if key is not None:
@@ -79,7 +79,7 @@ def time_rows(
         if row["sync_detail"] and TONES.get(row["sync_state"]) == "warn":
             why = f"{SyncState(row['sync_state']).label}: {Truncator(row['sync_detail']).chars(MOST_WHY)}"
             place += f'<span class="under why">{escape(why)}</span>'
-        person: str = escape(row["owner__name"] or row["owner__email"])
+        person: str = escape(row["owner_name"])
         if row["source"] == Source.HARVEST:
             person += ", Harvest"
         if row["billable"]:
@@ -88,7 +88,7 @@ def time_rows(
             amount = SafeString('<span class="muted small">not billable</span>')
         return (
             f'<tr><td class="lead">{day(row["spent_date"])}</td><td class="full main wrap">{place}</td>'
-            f'<td class="wrap">{escape(row["activity_type__name"] or "")}<span class="under">{person}</span></td>'
+            f'<td class="wrap">{escape(row["activity_type_name"] or "")}<span class="under">{person}</span></td>'
             f'<td class="number lead-number">{duration(row["seconds"])}</td><td class="number">{amount}</td>'
             f'<td class="tools">{tools(row)}</td></tr>'
         )
