@@ -9,15 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
-from itertools import islice
+from itertools import count, islice
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from django.db import OperationalError, connection
-from django.db.backends.utils import debug_transaction
 from django.db.models import Model
-from psycopg import Cursor
 
 Parts = tuple[tuple[str, type[Model]], ...]
+
+# Of each of psycopg's connections: function -> the name of the statement that asks it.
+_prepared: WeakKeyDictionary[Any, dict[str, str]] = WeakKeyDictionary()
+_numbers = count()
 
 
 def ask(function: str, parts: Parts, *values: Any) -> list[list[Any]]:
@@ -48,26 +51,28 @@ def ask(function: str, parts: Parts, *values: Any) -> list[list[Any]]:
 def _answer(function: str, parts: Parts, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
     """What comes before every answer is prepared, once a connection: to read its sixty columns takes a third of it.
 
-    Django's own cursors prepare nothing: psycopg's asks, and `prepare_threshold` in the settings lets it.
+    Django and psycopg prepare nothing here. A name is used once: an attempt that failed may have left its own behind.
     """
-    question = _question(function, parts, len(values))
-    connection.ensure_connection()
-    connection.validate_no_broken_transaction()
-    with (
-        connection.wrap_database_errors,
-        debug_transaction(connection, question),
-        Cursor(connection.connection) as cursor,
-    ):
-        cursor.execute(question, values, prepare=True)
+    known = _prepared.setdefault(connection.connection, {}) if connection.connection is not None else {}
+    marks = ", ".join(["%s"] * len(values))
+    with connection.cursor() as cursor:
+        if (name := known.get(function)) is not None:
+            cursor.execute(f"EXECUTE {name} ({marks})", values)
+            return cursor.fetchall()
+        name = f"{function}_{next(_numbers)}"
+        question = _question(function, parts, len(values))
+        cursor.execute(f"PREPARE {name} AS {question}; EXECUTE {name} ({marks})", values)
+        cursor.nextset()
+        _prepared.setdefault(connection.connection, {})[function] = name
         return cursor.fetchall()
 
 
 @cache
-def _question(function: str, parts: Parts, count: int) -> str:
+def _question(function: str, parts: Parts, values: int) -> str:
     columns = ", ".join(
         f'(answer.{name})."{field.column}"' for name, model in parts for field in model._meta.concrete_fields
     )
-    return f"SELECT {columns} FROM {function}({', '.join(['%s'] * count)}) AS answer"  # noqa: S608 - own names
+    return f"SELECT {columns} FROM {function}({', '.join(f'${n + 1}' for n in range(values))}) AS answer"  # noqa: S608 - own names
 
 
 def _objects(parts: Parts, values: Iterator[Any]) -> list[Any]:
