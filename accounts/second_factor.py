@@ -1,7 +1,7 @@
 """The second factor: an authenticator app or a passkey, with recovery codes for the day they are lost.
 
-A workspace may require one (`Workspace.require_second_factor`); in production all do, unless an operator leaves it to
-them (`REQUIRE_SECOND_FACTOR=0`). Then a session in which none was used opens nothing of
+A workspace may require one (`Workspace.require_second_factor`); an operator may ask it of all of them
+(`REQUIRE_SECOND_FACTOR`). Then a session in which none was used opens nothing of
 that workspace but the page that says so: its person sets one up, or confirms with the one they have. API keys are not
 asked for one. Each is a credential of its own that was made in a session that had what the workspace requires at the
 time, is shown to the admins by name, and ends by revoking it.

@@ -192,7 +192,7 @@ MFA_RECOVERY_CODES_SHOW_ONCE = True
 MFA_TOTP_ISSUER = "Timebridge"
 MFA_TOTP_TOLERANCE = 0  # half a minute, as long as the app shows it, and no longer (ASVS 6.5.5)
 # Of everybody, whatever their workspace asks for. Off, each workspace decides (accounts/second_factor.py).
-REQUIRE_SECOND_FACTOR: bool = env.bool("REQUIRE_SECOND_FACTOR", PRODUCTION)
+REQUIRE_SECOND_FACTOR: bool = env.bool("REQUIRE_SECOND_FACTOR", False)
 # Nobody signs in by an address that is not confirmed, so no second factor can be put on somebody else's; and a person
 # who has one may still change the address.
 MFA_ALLOW_UNVERIFIED_EMAIL = True
@@ -205,7 +205,7 @@ AUTH_PASSWORD_VALIDATORS = [
 # Passwords known from breaches: a service that answers as Have I Been Pwned does. Empty, only Django's list is asked.
 PWNED_PASSWORDS_URL = encrypted(
     "PWNED_PASSWORDS_URL",
-    env.str("PWNED_PASSWORDS_URL", "https://api.pwnedpasswords.com/range" if PRODUCTION else ""),
+    env.str("PWNED_PASSWORDS_URL", ""),
 ).rstrip("/")
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SAMESITE = "Lax"
