@@ -128,10 +128,14 @@ class EntryPage:
 
 @dataclass(frozen=True, slots=True)
 class IdPage:
-    """The ids on one page of a listing of time entries, as text. shortfall: as in EntryPage."""
+    """The ids on one page of a listing of time entries, as text.
+
+    total: how many entries Harvest says the whole listing has, 0 where it does not say. The largest of all pages counts
+    (`_entry_pages` tells why), against the different ids on them.
+    """
 
     ids: Sequence[str]
-    shortfall: int
+    total: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -594,13 +598,9 @@ class HarvestClient(_Caller):
 
         Raises as time_entry_pages; a row without an id makes its page unreadable.
         """
-        seen: set[str] = set()
-        most = 0
         filters = {"from": from_date, "to": to_date}
         for page in self._walk("time_entries", "time_entries", filters, parse=parse_ids):
-            seen.update(page.rows)
-            most = max(most, page.total_entries or 0)
-            yield IdPage(page.rows, max(0, most - len(seen)) if page.is_last else 0)
+            yield IdPage(page.rows, page.total_entries or 0)
 
     def find_by_external_reference(self, reference_id: str) -> list[TimeEntryPayload]:
         """The entries whose external reference has this id: the look before a create is repeated.

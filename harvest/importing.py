@@ -45,7 +45,6 @@ from harvest.sweep import sweep
 from harvest.writing import (
     NOTHING,
     Prepared,
-    bad_id,
     load_context,
     name_what_is_gone,
     plans_of,
@@ -449,8 +448,6 @@ def _walk(run: SyncRun, client: HarvestClient, lease: int) -> int:
     with tenant_scope(run.workspace_id):
         context = load_context(run.connection)
         only = remembered_now(run.connection) if run.remembered else None
-        # Then what the run tells of is what this walk has listed; else the ledger of an earlier attempt says.
-        from_the_start = not entries_of(run).exists()
 
     if run.from_date is None or run.to_date is None:
         raise ValueError("An import has a window.")
@@ -459,7 +456,6 @@ def _walk(run: SyncRun, client: HarvestClient, lease: int) -> int:
     else:
         source = read_window(client, run.from_date, run.to_date)
     shortfall, expected = 0, 0
-    listed: set[str] = set()
     with Writer(run, lease) as writer:
         for reading in ahead(source, idle=keep_hold, every=beat):
             expected = reading.expected or expected
@@ -470,12 +466,8 @@ def _walk(run: SyncRun, client: HarvestClient, lease: int) -> int:
                     context,
                     only=only,
                     in_flight=writer.in_flight,
-                    told=listed if from_the_start else None,
                     since=writer.began,
                 )
-            listed.update(str(entry.id) for entry in reading.page.entries)
-            listed.update(one.remote_id for one in reading.page.bad)
-            listed.update(bad_id(one) for one in reading.page.bad)
             writer.write(
                 prepared,
                 expected=len(only) if only is not None else reading.expected,
@@ -483,13 +475,16 @@ def _walk(run: SyncRun, client: HarvestClient, lease: int) -> int:
             )
             shortfall += reading.shortfall
     if only is None:
+        with tenant_scope(run.workspace_id):
+            # An earlier attempt may have told of what is gone since. It is counted too, and no harm done: whatever this
+            # reading should have missed instead is asked for one by one.
+            complete = not shortfall and entries_of(run).count() >= expected
         sweep(
             run,
             client,
             lease=lease,
             since=writer.began,
-            listed=listed,
-            short=bool(shortfall) or len(listed) < expected,
+            read=complete,
             plans=lambda ids: plans_of(run, ids),
         )
     if not shortfall:

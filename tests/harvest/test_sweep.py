@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection as database
 from django.utils import timezone
 
+from harvest import importing
 from harvest import sweep as sweeping
 from harvest.importing import execute_run, start_apply
 from harvest.models import RememberedSkip
 from harvest.sweep import confirm_attention
 from harvest.undo import undo_run
+from harvest.writing import known_links, told_of
 from inbound.models import Adjustment, TimeProposal
 from integrations.models import Connection, OutboundChange, RunEntry, SyncEvent, SyncLink, SyncRun
 from tests.factories import make_member
@@ -271,6 +275,149 @@ def test_a_token_of_somebody_else_deletes_nothing(mapped: Studio, today: str) ->
     run = sync(mapped)
     assert mapped.shown(run)["attention"]["kind"] == "other_account"
     assert live(mapped) == 1
+
+
+# --- Where it is compared ---------------------------------------------------------------------------------------------
+@pytest.mark.parametrize("how", ["import", "sync"])
+@pytest.mark.parametrize("number", [8, 80])
+def test_what_comes_here_does_not_grow_with_the_window(
+    mapped: Studio, today: str, monkeypatch: pytest.MonkeyPatch, how: str, number: int
+) -> None:
+    ids = bring(mapped, today, number)
+    mapped.sandbox.account.delete_entry(*ids[:2])
+    fetched: list[int] = []
+    real = sweeping._asked
+
+    def asked(*args: Any, **more: Any) -> list[Any]:
+        found = real(*args, **more)
+        fetched.append(len(found))
+        return found
+
+    monkeypatch.setattr(sweeping, "_asked", asked)
+    run = mapped.import_window(today, today) if how == "import" else sync(mapped)
+    assert len(deleted_by(mapped, run)) == 2
+    # What is missing; for the rest one row each: counts, and for a sync the links as one text.
+    assert sorted(fetched) == [1] * (3 if how == "import" else 4) + [2]
+
+
+def test_the_database_reads_each_row_a_few_times_whatever_its_planner_believes(
+    mapped: Studio, today: str, settings: Any
+) -> None:
+    """Tables that grew since they were last analyzed look empty to it, where every way looks as good as any other."""
+    settings.HARVEST_PAGE_SIZE = 100
+    number = 300
+    ids = [str(pk) for pk in bring(mapped, today, number)]
+    tables = ("integrations_synclink", "integrations_runentry", "timelogs_timelog")
+
+    def read() -> dict[str, int]:
+        with database.cursor() as cursor:
+            cursor.execute(
+                "SELECT relname, coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0)"
+                " FROM pg_stat_xact_user_tables WHERE relname = ANY(%s)",
+                [list(tables)],
+            )
+            return dict(cursor.fetchall())
+
+    with mapped.scope():
+        run = SyncRun.objects.get()
+        entries = RunEntry.objects.filter(run=run).count()
+        asks: dict[str, Any] = {
+            "told": lambda: told_of(run, ids[:100]),
+            "known": lambda: known_links(run.connection, ids[:100]),
+            "unread": lambda: sweeping.Missing(run, None).count(),
+            "linked": lambda: sweeping.linked_in(run),
+            "counted": lambda: sweeping.count_linked(run, ["1"]),
+            "unlisted": lambda: sweeping.Missing(run, bytearray(links.encode())).fetch(),
+        }
+        assert entries == number
+        links = sweeping.linked_in(run)[1]
+        for name, ask in asks.items():
+            before = read()
+            answer = ask()
+            assert name != "unlisted" or answer == []
+            rows = {table: count - before[table] for table, count in read().items()}
+            assert max(rows.values()) <= 3 * number, (name, rows)
+
+
+def test_a_run_that_goes_on_after_its_worker_died_finds_what_is_gone(
+    mapped: Studio, today: str, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What its first worker has told of is told, be it gone since: the next run asks for that."""
+    settings.HARVEST_PAGE_SIZE = 10
+    days = [str(mapped.admin.workspace.today() - timedelta(days=n)) for n in range(3, 9)]
+    ids = [mapped.add_entry("Website", "Design", day, "1.00", day) for day in days for _ in range(5)]
+    mapped.import_window(days[-1], days[0])
+    mapped.sandbox.account.delete_entry(ids[-1])
+    run = mapped.start(days[-1], days[0])
+    real = importing.prepare_page
+    pages: list[int] = []
+
+    class Killed(BaseException):
+        pass
+
+    def die(*args: Any, **more: Any) -> Any:
+        pages.append(1)
+        if len(pages) == 2:
+            raise Killed
+        return real(*args, **more)
+
+    monkeypatch.setattr(importing, "prepare_page", die)
+    with pytest.raises(Killed):
+        execute_run(workspace_id=mapped.workspace_id, run_id=run.id)
+    monkeypatch.setattr(importing, "prepare_page", real)
+    with mapped.scope():
+        assert RunEntry.objects.filter(run=run, external_id=str(ids[0])).count() == 1
+        SyncRun.objects.filter(pk=run.pk).update(lease_until=timezone.now() - timedelta(seconds=1))
+    mapped.sandbox.account.delete_entry(ids[0])
+    execute_run(workspace_id=mapped.workspace_id, run_id=run.id)
+    assert deleted_by(mapped, run) == [str(ids[-1])]
+    assert mapped.reload(run).attention is None
+    again = mapped.import_window(days[-1], days[0])
+    assert deleted_by(mapped, again) == [str(ids[0])]
+    assert live(mapped) == 28
+
+
+def test_what_came_in_while_harvest_was_listed_is_not_gone(
+    mapped: Studio, today: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a push makes meanwhile is on no page that was read before it, and is linked when the pages are compared."""
+    bring(mapped, today, 2)
+    real = sweeping._list
+
+    def listing(run: SyncRun, *args: Any, **more: Any) -> Any:
+        rows = real(run, *args, **more)
+        with mapped.scope(), database.cursor() as cursor:
+            cursor.execute(
+                "INSERT INTO integrations_synclink (id, workspace_id, provider, account_id, external_id,"
+                " former_log_id, time_log_id, proposal_id, remote_hash, remote_user_id, base, created_at)"
+                " SELECT gen_random_uuid(), workspace_id, provider, account_id, '77', time_log_id, NULL, NULL, '', '',"
+                " base, now() FROM integrations_synclink LIMIT 1"
+            )
+        return rows
+
+    monkeypatch.setattr(sweeping, "_list", listing)
+    mapped.sandbox.forget_requests()
+    run = sync(mapped)
+    assert (run.state, len(mapped.sandbox.seen())) == ("succeeded", 2)
+
+
+def test_a_listing_in_pages_that_lacks_some_deletes_nothing(
+    mapped: Studio, today: str, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An entry twice on its pages is one entry: it does not make up for one that is on none."""
+    settings.HARVEST_PAGE_SIZE = 4
+    ids = bring(mapped, today, 8)
+    real = sweeping.HarvestClient.time_entry_ids
+
+    def torn(self: Any, **days: Any) -> Any:
+        pages = list(real(self, **days))
+        assert [len(page.ids) for page in pages] == [4, 4]
+        return iter([pages[0], replace(pages[1], ids=[*pages[1].ids[1:], pages[0].ids[0]])])
+
+    monkeypatch.setattr(sweeping.HarvestClient, "time_entry_ids", torn)
+    run = sync(mapped)
+    assert mapped.shown(run)["attention"] == {"kind": "incomplete_listing", "count": 1}
+    assert live(mapped) == len(ids)
 
 
 # --- By REST ---------------------------------------------------------------------------------------------------------
