@@ -145,7 +145,7 @@ class Staging:
     name: str
     columns: Mapping[str, str]
 
-    def fill(self, content: bytes) -> None:
+    def fill(self, content: bytes | bytearray) -> None:
         """content: lines in COPY's text format, NULL for null. Replaces what is there. Raises DataError."""
         names = ", ".join(self.columns)
         types = ", ".join(f"{name} {kind}" for name, kind in self.columns.items())
