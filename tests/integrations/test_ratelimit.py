@@ -559,8 +559,10 @@ def test_a_process_alone_keeps_its_share(caplog: pytest.LogCaptureFixture, tmp_p
         assert 3 <= len(granted) <= 4  # two a window for this process
         assert most_in(granted, 0.99) <= 2
         server.start()
+        since = time.monotonic() - began - granted[-1]
         wait = mine[0].acquire()
-        assert 0.9 < wait <= 1  # it sent alone a moment ago, and others may have
+        # It sent alone a moment ago, and others may have; unless starting the server has taken a whole window.
+        assert 0.9 < wait <= 1 or since > 0.9
         time.sleep(wait)
         assert mine[0].acquire() == 0
     finally:
