@@ -148,7 +148,9 @@ CROSS JOIN LATERAL (
 def known_links(connection: Connection, external_ids: Sequence[str]) -> dict[int, KnownLink]:
     """Which of these entries are something here already, and what."""
     with transaction.get_connection().cursor() as cursor:
-        cursor.execute(_KNOWN, [list(external_ids), connection.workspace_id, PROVIDER, connection.account_id])
+        cursor.execute(
+            _KNOWN, ["\n".join(external_ids), connection.workspace_id, PROVIDER, connection.account_id]
+        )
         return {int(pk): KnownLink(_STATES[state], content) for pk, content, state in cursor.fetchall()}
 
 
@@ -164,7 +166,7 @@ SELECT wanted.external_id, link.remote_hash, CASE
     WHEN proposal.status = '{ProposalStatus.WITHDRAWN}' THEN '{LinkState.GONE}'
     ELSE '{LinkState.PROPOSED}'
 END
-FROM unnest(%s::text[]) AS wanted (external_id)
+FROM unnest(string_to_array(%s, E'\\n')) AS wanted (external_id)
 CROSS JOIN LATERAL (
     SELECT workspace_id, remote_hash, time_log_id, former_log_id, proposal_id, base IS NULL AS parted
     FROM integrations_synclink
@@ -506,7 +508,7 @@ def build_batch(
     known_now: Collection[str] = (),
 ) -> Batch:
     """The rows that decisions come to. known_now: external ids that somebody else has brought in meanwhile."""
-    ids = iter(uuid7_texts(3 * len(decisions)))
+    ids = iter(uuid7_texts(sum(3 if isinstance(one, (Import, Propose)) else 1 for _, one in decisions)))
     logs: list[str] = []
     made: list[str] = []
     told: list[str] = []

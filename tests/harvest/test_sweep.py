@@ -320,6 +320,7 @@ def test_the_database_reads_each_row_a_few_times_whatever_its_planner_believes(
 
     with mapped.scope():
         run = SyncRun.objects.get()
+        links = sweeping.linked_in(run)[1]
         entries = RunEntry.objects.filter(run=run).count()
         asks: dict[str, Any] = {
             "told": lambda: told_of(run, ids[:100]),
@@ -330,7 +331,6 @@ def test_the_database_reads_each_row_a_few_times_whatever_its_planner_believes(
             "unlisted": lambda: sweeping.Missing(run, bytearray(links.encode())).fetch(),
         }
         assert entries == number
-        links = sweeping.linked_in(run)[1]
         for name, ask in asks.items():
             before = read()
             answer = ask()
