@@ -19,7 +19,7 @@ from harvest.sandbox import FaultKind, Sandbox
 from tests.harvest.world import FAULTS, Steps, World, in_process
 
 # Few and long: to begin and to end a world costs as much as thirty steps in it.
-EXAMPLES = int(os.environ.get("TWO_WAY_EXAMPLES", "20"))
+EXAMPLES = int(os.environ.get("TWO_WAY_EXAMPLES", "40"))
 STEPS = int(os.environ.get("TWO_WAY_STEPS", "60"))
 # The same walks each time, so that CI judges the change at hand and not the dice; a longer run throws them.
 DERANDOMIZE = "TWO_WAY_EXAMPLES" not in os.environ
