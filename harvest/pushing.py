@@ -100,7 +100,7 @@ WAITS_FOR_PLAN = (
 WAITS_FOR_CONNECTION = "It waits: Harvest has to be connected again. It goes out by itself after that."
 SOUGHT = "Whether its entry had been made was not known, and Harvest showed none."
 ONE_TOO_MANY = "It was one too many: made a second time, or too late."
-EDITED_MEANWHILE = "The entry that it was to take the place of was edited in Harvest meanwhile, and stays."
+STAYS = "The entry that it was to take the place of was edited or locked in Harvest meanwhile, and stays."
 OUR_FAULT = "Something went wrong on our side, again and again. Retry, and tell support if it stays."
 
 
@@ -561,11 +561,11 @@ class Pushing:
                 self._take_back(change)
                 if refusal is None:
                     return
-            if refusal is not None:
-                raise refusal
             if stays and look.link is not None and look.link.external_id != replaced:
                 self._unjoin(change, look, look.link, replaced, base)
                 return
+            if refusal is not None:
+                raise refusal
         if made is None or look.link is not None:
             with tenant_scope(self.workspace_id):
                 lock_logs(self.workspace_id, [look.log.id])
@@ -585,10 +585,11 @@ class Pushing:
     def _unjoin(
         self, change: OutboundChange, look: _Look, link: SyncLink, replaced: str, attempt: Base
     ) -> None:
-        """The entry to be replaced was edited, and a run has joined the log to the new one: there can be one only.
+        """The entry to be replaced stays (edited, or locked), and a run has joined the log to the new one: one can be.
 
         The new one goes, and the log has its former entry back, to be planned anew with that edit. Where somebody has
         touched the new one too, the former one goes, and the history tells what is given up by that.
+        Raises HarvestRefused.
         """
         new, former = self.side.read(link.external_id), self.side.read(replaced)
         with tenant_scope(self.workspace_id):
@@ -621,7 +622,7 @@ class Pushing:
                 settle_link(link, None, None)
                 self._links().filter(pk=kept.pk, time_log=None).update(time_log=log, former_log=None)
                 batch.stamp(log, replaced)
-                batch.event(log, Deed.REMOVED, link.external_id, detail=EDITED_MEANWHILE)
+                batch.event(log, Deed.REMOVED, link.external_id, detail=STAYS)
             elif over:
                 there = look.terms.there(former, look.log) if former is not None else None
                 batch.overrule(log, replaced, over, Policy.TIMEBRIDGE, there=there)

@@ -345,3 +345,21 @@ def test_a_log_that_is_restored_after_its_deletion_was_lost(world: World, kind: 
     world.restore_here()
     world.rest()
     assert len(world.entries) == len(world.logs()) == 1
+
+
+def test_an_entry_that_is_locked_while_a_run_takes_its_replacement_for_the_log(world: World) -> None:
+    """The new one goes, and the log waits with the locked one until it is unlocked."""
+    world.log()
+    world.push()
+    world.edit_here(0, ("owner", "notes"))
+    world.lose()
+    world.push()
+    world.sync()
+    world.lock(0, 0)
+    world.rest()
+    assert len(world.entries) == 1
+    world.unlock(0)
+    world.retry()
+    world.rest()
+    [entry], [log] = world.entries, world.logs()
+    assert entry.notes == log.notes
