@@ -103,13 +103,13 @@ def note_difference(
     )
 
 
-def noted_difference(*, workspace_id: UUID, time_log_id: UUID) -> UUID | None:
-    """The id of the last adjustment of this log that was not withdrawn, decided or not; None where there is none."""
+def noted_difference(*, workspace_id: UUID, time_log_id: UUID) -> tuple[str, Any, Any] | None:
+    """What the last adjustment of this log says that was not withdrawn, decided or not: kind, before, after."""
     return (
         Adjustment.objects.filter(workspace_id=workspace_id, time_log_id=time_log_id)
         .exclude(status=AdjustmentStatus.WITHDRAWN)
         .order_by("-id")
-        .values_list("id", flat=True)
+        .values_list("kind", "before", "after")
         .first()
     )
 

@@ -363,3 +363,12 @@ def test_an_entry_that_is_locked_while_a_run_takes_its_replacement_for_the_log(w
     world.rest()
     [entry], [log] = world.entries, world.logs()
     assert entry.notes == log.notes
+
+
+def test_a_difference_is_told_once_though_the_clock_that_settled_was_ahead(world: World) -> None:
+    world.log()
+    world.push()
+    world.collide()
+    world.step("here", 1)
+    world.settle()
+    world.rest()
