@@ -14,7 +14,7 @@ from rest_framework.response import Response
 from accounts.errors import Invalid
 from accounts.models import User, Workspace
 from accounts.rest.fields import IdField, Moment, Money, Reference, Resource, Text
-from accounts.rest.filters import Filter, by_choice, by_id, by_text, by_truth, since, until
+from accounts.rest.filters import Filter, by_choice, by_id, by_text, by_truth, read_filters, since, until
 from accounts.rest.permissions import EVERYONE
 from accounts.rest.views import CollectionViewSet
 from clients.selectors import clients_of, projects_of
@@ -22,6 +22,7 @@ from timelogs import services
 from timelogs.models import ActivityType, Source, SyncState, TimeLog, WorkItem, WorkItemStatus
 from timelogs.money import hours_of, seconds_of
 from timelogs.selectors import activity_types_of, time_logs_of, totals_of, with_words, work_items_of
+from timelogs.totals import KEPT, kept_totals
 
 
 def people_of(workspace: Workspace) -> QuerySet[User]:
@@ -230,7 +231,11 @@ class TimeLogViewSet(CollectionViewSet[TimeLog]):
     @action(detail=False, pagination_class=None, query_names=())
     def summary(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Totals of the logs that the filters leave."""
-        totals = totals_of(self.narrowed(self.get_queryset()))
+        asked = read_filters(request, self)
+        if asked.keys() <= KEPT:
+            totals = kept_totals(self.workspace, asked)
+        else:
+            totals = totals_of(self.narrowed(self.get_queryset()))
         return Response(
             {
                 "count": totals.count,

@@ -186,15 +186,17 @@ class TimeLog(TenantChild):
 class MonthTotal(TenantChild):
     """What the live time logs of a client, or of a project of it, came to in a month, up to the changes not yet added.
 
-    The sum of these rows and those of `MonthChange` is true in every snapshot: the database keeps it (migration 0003).
+    The sum of these rows and those of `MonthChange` is true in every snapshot: the database keeps it (migration 0008).
     project_id is no reference: of a project that is gone, total and changes cancel out until they are merged.
-    weighted: seconds x hourly rate, summed over billable logs; divided by 3600 it is money.
+    logs: how many. weighted: seconds x hourly rate, summed over billable logs; divided by 3600 it is money.
     """
 
     client = TenantForeignKey(Client, on_delete=models.CASCADE, related_name="+", db_index=False)
     project_id = models.UUIDField(null=True)
     month = models.DateField()
+    logs = models.BigIntegerField()
     seconds = models.BigIntegerField()
+    billable_seconds = models.BigIntegerField()
     weighted = models.DecimalField(max_digits=30, decimal_places=2)
 
     class Meta:
@@ -202,7 +204,7 @@ class MonthTotal(TenantChild):
             # Its index answers alone what sums of months ask for.
             models.UniqueConstraint(
                 fields=["workspace", "client", "month", "project_id"],
-                include=["seconds", "weighted"],
+                include=["logs", "seconds", "billable_seconds", "weighted"],
                 nulls_distinct=False,
                 name="timelogs_monthtotal_once",
             )
@@ -223,7 +225,9 @@ class MonthChange(TenantChild):
     client = TenantForeignKey(Client, on_delete=models.CASCADE, related_name="+", db_index=False)
     project_id = models.UUIDField(null=True)
     month = models.DateField()
+    logs = models.BigIntegerField()
     seconds = models.BigIntegerField()
+    billable_seconds = models.BigIntegerField()
     weighted = models.DecimalField(max_digits=30, decimal_places=2)
 
     def __str__(self) -> str:

@@ -6,7 +6,6 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date, timedelta
-from decimal import Decimal
 from typing import Any, TypeVar
 
 from django.db.models import (
@@ -24,7 +23,7 @@ from django.db.models.functions import Coalesce, Lower
 
 from accounts.models import Workspace
 from timelogs.models import ActivityType, TimeLog, WorkItem
-from timelogs.money import SECONDS_PER_HOUR, cents
+from timelogs.totals import KEPT, Totals, kept_totals
 
 Row = TypeVar("Row", bound=Model)
 
@@ -85,19 +84,6 @@ def with_words(rows: QuerySet[Row], q: str, *, field: str = "notes") -> QuerySet
     return rows
 
 
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """Of a set of logs: how many, their seconds, the billable ones among them, and what those come to in money.
-
-    amount: each log's seconds / 3600 x its rate, summed unrounded over the billable logs, then half-up to cents.
-    """
-
-    count: int
-    seconds: int
-    billable_seconds: int
-    amount: Decimal
-
-
 # Columns of SQL: to put Django's own aggregates into words takes longer than PostgreSQL's answer.
 SUMS = [
     Func(template=template, output_field=field)
@@ -119,13 +105,14 @@ SUMS = [
 
 def totals_of(logs: QuerySet[TimeLog]) -> Totals:
     """The totals of a filtered set of logs, in one query."""
-    count, seconds, billable_seconds, weighted = logs.order_by().values_list(*SUMS).get()
-    return Totals(
-        count=count,
-        seconds=seconds,
-        billable_seconds=billable_seconds,
-        amount=cents(weighted / SECONDS_PER_HOUR),
-    )
+    return Totals.of(*logs.order_by().values_list(*SUMS).get())
+
+
+def summary_of(workspace: Workspace, conditions: Mapping[str, Any]) -> Totals:
+    """The totals of the logs that meet the conditions (`narrowed`), in one query, by the months' totals if they can."""
+    if conditions.keys() <= KEPT:
+        return kept_totals(workspace, conditions)
+    return totals_of(narrowed(time_logs_of(workspace), conditions))
 
 
 def narrowed(logs: QuerySet[TimeLog], conditions: Mapping[str, Any]) -> QuerySet[TimeLog]:

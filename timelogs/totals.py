@@ -1,4 +1,4 @@
-"""Sums of time over windows of days, for many clients and projects at once.
+"""Sums of time over windows of days, for many clients and projects at once; and the totals of a workspace's time.
 
 A window's whole months are read from the months' totals, which the database keeps true (`MonthTotal`, `MonthChange`),
 and its first and last days, where they are parts of a month, from the logs themselves. Of totals by day there would be
@@ -7,7 +7,7 @@ nearly as many as there are logs: two years of them cost what summing the logs c
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
@@ -19,6 +19,7 @@ from django.db import connection
 from accounts.models import Workspace
 from accounts.tenancy import SPAN_SWEEP, span
 from timelogs.models import MonthChange
+from timelogs.money import SECONDS_PER_HOUR, cents
 
 DAY = timedelta(days=1)
 
@@ -140,19 +141,108 @@ def sums_of(workspace: Workspace, windows: Sequence[Window]) -> list[dict[date |
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class Totals:
+    """Of a set of logs: how many, their seconds, the billable ones among them, and what those come to in money.
+
+    amount: each log's seconds / 3600 x its rate, summed unrounded over the billable logs, then half-up to cents.
+    """
+
+    count: int
+    seconds: int
+    billable_seconds: int
+    amount: Decimal
+
+    @classmethod
+    def of(cls, count: int, seconds: int, billable_seconds: int, weighted: Decimal) -> Totals:
+        """From sums as the database has them."""
+        return cls(int(count), int(seconds), int(billable_seconds), cents(weighted / SECONDS_PER_HOUR))
+
+
+# Of what the list of time can be narrowed by, what the months' totals know.
+KEPT = frozenset({"client", "project", "from", "to"})
+# Dates that logs can have lie well within; with the others there is no month before, or after, to reckon with.
+YEARS = range(1900, 2500)
+FROM_MONTHS = "SELECT logs, seconds, billable_seconds, weighted FROM timelogs_{table} WHERE {where}"
+FROM_DAYS = """
+SELECT count(*), sum(seconds), sum(seconds) FILTER (WHERE billable), sum(seconds * hourly_rate) FILTER (WHERE billable)
+FROM timelogs_timelog WHERE deleted_at IS NULL AND {where}
+"""
+ADDED_UP = """
+SELECT coalesce(sum(logs), 0), coalesce(sum(seconds), 0), coalesce(sum(billable_seconds), 0), coalesce(sum(weighted), 0)
+FROM ({parts}) AS parts (logs, seconds, billable_seconds, weighted)
+"""
+Days = tuple[date | None, date | None]  # from, to, both included; None: open
+
+
+def halves_of(first: date | None, last: date | None) -> tuple[Days | None, list[Days]]:
+    """Days from first to last (None: without end): the whole months among them, or None, and the other days."""
+    if any(day is not None and day.year not in YEARS for day in (first, last)):
+        return None, [(first, last)]
+    begin = first if first is None or first.day == 1 else next_month(first)
+    end = None if last is None else month_of(last + DAY) - DAY
+    if begin is not None and end is not None and begin > end:
+        return None, [(first, last)]
+    rest: list[Days] = []
+    if begin != first and begin is not None:
+        rest.append((first, begin - DAY))
+    if end != last and end is not None:
+        rest.append((end + DAY, last))
+    return (begin, end), rest
+
+
+def kept_totals(workspace: Workspace, conditions: Mapping[str, Any]) -> Totals:
+    """What the live logs come to that meet the conditions, of those in `KEPT`: ids, and dates, both included.
+
+    One query: whole months from their totals and the changes to come, other days from the logs.
+    """
+    values: list[Any] = []
+
+    def where(column: str, days: Days) -> str:
+        texts = []
+        for text, value in (
+            ("workspace_id = %s", workspace.id),
+            ("client_id = %s", conditions.get("client")),
+            ("project_id = %s", conditions.get("project")),
+            (f"{column} >= %s", days[0]),
+            (f"{column} <= %s", days[1]),
+        ):
+            if value is not None:
+                texts.append(text)
+                values.append(value)
+        return " AND ".join(texts)
+
+    months, rest = halves_of(conditions.get("from"), conditions.get("to"))
+    parts = []
+    if months is not None:
+        for table in ("monthtotal", "monthchange"):
+            parts.append(FROM_MONTHS.format(table=table, where=where("month", months)))
+    parts += [FROM_DAYS.format(where=where("spent_date", days)) for days in rest]
+    with connection.cursor() as cursor:
+        cursor.execute(ADDED_UP.format(parts=" UNION ALL ".join(parts)), values)
+        count, seconds, billable_seconds, weighted = cursor.fetchone() or (0, 0, 0, Decimal(0))
+    return Totals.of(count, seconds, billable_seconds, weighted)
+
+
 MERGE = """
 WITH gone AS (
     DELETE FROM timelogs_monthchange WHERE workspace_id = %(workspace)s
-    RETURNING client_id, project_id, month, seconds, weighted
+    RETURNING client_id, project_id, month, logs, seconds, billable_seconds, weighted
 ), kept AS (
-    INSERT INTO timelogs_monthtotal AS total (id, workspace_id, client_id, project_id, month, seconds, weighted)
-    SELECT uuidv7(), %(workspace)s, client_id, project_id, month, sum(seconds), sum(weighted)
-    FROM gone GROUP BY client_id, project_id, month HAVING sum(seconds) <> 0 OR sum(weighted) <> 0
-    ON CONFLICT (workspace_id, client_id, month, project_id) DO UPDATE
-        SET seconds = total.seconds + excluded.seconds, weighted = total.weighted + excluded.weighted
-    RETURNING id, seconds, weighted
+    INSERT INTO timelogs_monthtotal AS total
+        (id, workspace_id, client_id, project_id, month, logs, seconds, billable_seconds, weighted)
+    SELECT uuidv7(), %(workspace)s, client_id, project_id, month,
+        sum(logs), sum(seconds), sum(billable_seconds), sum(weighted)
+    FROM gone GROUP BY client_id, project_id, month
+    HAVING (sum(logs), sum(seconds), sum(billable_seconds), sum(weighted)) <> (0, 0, 0, 0)
+    ON CONFLICT (workspace_id, client_id, month, project_id) DO UPDATE SET
+        logs = total.logs + excluded.logs,
+        seconds = total.seconds + excluded.seconds,
+        billable_seconds = total.billable_seconds + excluded.billable_seconds,
+        weighted = total.weighted + excluded.weighted
+    RETURNING id, logs
 )
-SELECT (SELECT count(*) FROM gone), array(SELECT id FROM kept WHERE seconds = 0 AND weighted = 0)
+SELECT (SELECT count(*) FROM gone), array(SELECT id FROM kept WHERE logs = 0)
 """
 
 

@@ -43,8 +43,8 @@ from timelogs.selectors import (
     choosable_activity_types,
     narrowed,
     rows_of,
+    summary_of,
     time_logs_of,
-    totals_of,
     work_items_of,
 )
 
@@ -63,14 +63,15 @@ def time_logs(request: WorkspaceRequest) -> HttpResponse:
     workspace = tenancy.workspace
     choices = Choices(workspace)
     filters = FilterForm(request.GET, workspace=workspace, choices=choices)
-    logs = narrowed(time_logs_of(workspace), filters.conditions())
+    conditions = filters.conditions()
     context: dict[str, Any] = {
         "filters": filters,
-        "totals": totals_of(logs),
-        "filtered": filters.conditions(),
+        "totals": summary_of(workspace, conditions),
+        "filtered": conditions,
     }
     if request.htmx.target == "totals":
         return render(request, "timelogs/_totals.html", context)
+    logs = narrowed(time_logs_of(workspace), conditions)
     page = keyset.page(rows_of(logs), order=NEWEST, cursor=request.GET.get("cursor"), size=LOGS)
     context |= {"page": page, "spans": _spans(workspace.today())}
     if request.htmx.target == "list":

@@ -80,28 +80,34 @@ def by_text(apply: Apply | str, description: str) -> Filter:
     )
 
 
+def read_filters(request: Request, view: Any) -> dict[str, Any]:
+    """The checked values of the view's `filters` that the query gives. Raises ValidationError."""
+    filters: Mapping[str, Filter] = view.filters
+    known = {*filters, *view.query_names}
+    found: dict[str, Any] = {}
+    errors: dict[str, list[str]] = {}
+    for name, values in islice(request.query_params.lists(), MOST_PARAMETERS):
+        if name not in known:
+            errors[name] = [f"There is no such parameter. Known: {', '.join(sorted(known)) or 'none'}."]
+        elif len(values) > 1:
+            errors[name] = ["Give this parameter once."]
+        elif name in filters and values[0].strip():
+            # A field remembers its parent and context: each request reads with a copy of its own.
+            try:
+                found[name] = copy.deepcopy(filters[name].field).run_validation(values[0])
+            except ValidationError as error:
+                errors[name] = [str(message) for message in error.detail]
+    if errors:
+        raise ValidationError(errors)
+    return found
+
+
 class StrictFilterBackend(BaseFilterBackend):
     """Applies the view's `filters` (name -> Filter)."""
 
     def filter_queryset(self, request: Request, queryset: QuerySet[Any], view: Any) -> QuerySet[Any]:
-        filters: Mapping[str, Filter] = view.filters
-        known = {*filters, *view.query_names}
-        errors: dict[str, list[str]] = {}
-        for name, values in islice(request.query_params.lists(), MOST_PARAMETERS):
-            if name not in known:
-                errors[name] = [f"There is no such parameter. Known: {', '.join(sorted(known)) or 'none'}."]
-            elif len(values) > 1:
-                errors[name] = ["Give this parameter once."]
-            elif name in filters and values[0].strip():
-                # A field remembers its parent and context: each request reads with a copy of its own.
-                try:
-                    value = copy.deepcopy(filters[name].field).run_validation(values[0])
-                except ValidationError as error:
-                    errors[name] = [str(message) for message in error.detail]
-                else:
-                    queryset = filters[name].apply(queryset, value)
-        if errors:
-            raise ValidationError(errors)
+        for name, value in read_filters(request, view).items():
+            queryset = view.filters[name].apply(queryset, value)
         return queryset
 
     def get_schema_operation_parameters(self, view: Any) -> list[dict[str, Any]]:

@@ -13,6 +13,7 @@ from accounts.services import create_workspace
 from accounts.tenancy import tenant_scope
 from clients.models import Client, Project
 from timelogs.models import ActivityType
+from timelogs.totals import merge_totals
 
 PEOPLE, CLIENTS, PROJECTS, TYPES = 5, 10, 20, 6
 DAYS = 1095
@@ -67,6 +68,7 @@ def _workspace(number: int, each: int) -> Membership:
             ActivityType(id=uuid7(), workspace=workspace, name=f"Activity {one}") for one in range(TYPES)
         )
         _logs(workspace.id, [admin.user, *others], clients, projects, types, today, each)
+        merge_totals(workspace.id)  # as a sweep does within seconds
     return admin
 
 

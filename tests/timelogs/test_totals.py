@@ -5,13 +5,15 @@ from __future__ import annotations
 import importlib
 import random
 import threading
+from collections.abc import Iterable
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import pytest
 from django.db import connection
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -24,10 +26,13 @@ from clients.models import Client, Project
 from clients.services import delete as delete_place
 from tests.factories import make_client, make_member, make_project, make_time_log
 from timelogs.models import MonthChange, MonthTotal, TimeLog
+from timelogs.selectors import narrowed, totals_of
 from timelogs.services import delete_time_log, restore_time_log, revise_time_log
 from timelogs.totals import (
     Sum,
     Window,
+    halves_of,
+    kept_totals,
     merge_totals,
     month_of,
     spans_of,
@@ -48,23 +53,48 @@ pytestmark = pytest.mark.django_db
 Key = tuple[UUID, UUID | None, date]
 
 
-def kept() -> dict[Key, Sum]:
+class Kept(NamedTuple):
+    """What is kept of a month."""
+
+    logs: int
+    seconds: int
+    billable_seconds: int
+    weighted: Decimal
+
+
+NONE = Kept(0, 0, 0, Decimal(0))
+
+
+def kept() -> dict[Key, Kept]:
     """The sums of totals and changes, where they are not nothing."""
-    found: dict[Key, Sum] = {}
-    for row in (*MonthTotal.objects.all(), *MonthChange.objects.all()):
-        key = (row.client_id, row.project_id, row.month)
-        found[key] = total_of([found.get(key, Sum(0, Decimal(0))), Sum(row.seconds, row.weighted)])
-    return {key: one for key, one in found.items() if one != Sum(0, Decimal(0))}
+    return added_up(
+        (
+            (row.client_id, row.project_id, row.month),
+            Kept(row.logs, row.seconds, row.billable_seconds, row.weighted),
+        )
+        for row in (*MonthTotal.objects.all(), *MonthChange.objects.all())
+    )
 
 
-def counted() -> dict[Key, Sum]:
+def counted() -> dict[Key, Kept]:
     """The same, from the logs."""
-    found: dict[Key, Sum] = {}
-    for log in TimeLog.objects.filter(deleted_at=None):
-        key = (log.client_id, log.project_id, month_of(log.spent_date))
-        mine = Sum(log.seconds, log.seconds * log.hourly_rate if log.billable else Decimal(0))
-        found[key] = total_of([found.get(key, Sum(0, Decimal(0))), mine])
-    return {key: one for key, one in found.items() if one != Sum(0, Decimal(0))}
+    return added_up(
+        ((log.client_id, log.project_id, month_of(log.spent_date)), of_log(log))
+        for log in TimeLog.objects.filter(deleted_at=None)
+    )
+
+
+def of_log(log: TimeLog) -> Kept:
+    if log.billable:
+        return Kept(1, log.seconds, log.seconds, log.seconds * log.hourly_rate)
+    return Kept(1, log.seconds, 0, Decimal(0))
+
+
+def added_up(rows: Iterable[tuple[Key, Kept]]) -> dict[Key, Kept]:
+    found: dict[Key, Kept] = {}
+    for key, one in rows:
+        found[key] = Kept(*map(sum, zip(found.get(key, NONE), one, strict=True)))
+    return {key: one for key, one in found.items() if one != NONE}
 
 
 def check() -> None:
@@ -198,9 +228,27 @@ def test_totals_are_the_sums_after_whatever_was_done(admin: Membership, deeds: l
         for deed in deeds:
             studio.do(deed)
             check()
+        _check_totals(studio)
         studio.merge()
         check()
         _check_windows(studio)
+        _check_totals(studio)
+
+
+def _check_totals(studio: Studio) -> None:
+    """The totals of a workspace, a client, a project, over days or all time, are those of the logs."""
+    logs = TimeLog.objects.filter(deleted_at=None)
+    for place in (
+        {},
+        *({"client": one.id} for one in studio.clients),
+        *({"project": one.id} for one in studio.projects),
+        {"client": studio.clients[1].id, "project": studio.projects[0].id},
+    ):
+        days = [studio.day(), studio.day()]
+        for span in ({}, {"from": days[0]}, {"to": days[1]}, {"from": min(days), "to": max(days)}):
+            conditions = place | span
+            # The logs, asked in the way that takes every condition.
+            assert kept_totals(studio.admin.workspace, conditions) == totals_of(narrowed(logs, conditions))
 
 
 def _check_windows(studio: Studio) -> None:
@@ -246,6 +294,68 @@ def test_a_window_is_cut_without_gap_or_overlap(first: date, days: int) -> None:
             assert month_of(span.first) == month_of(span.last)
     assert sum(span.whole for span in spans) <= 1
     assert len(spans) <= 3
+
+
+@given(
+    first=st.none() | st.dates(date(2024, 1, 1), date(2028, 12, 31)),
+    last=st.none() | st.dates(date(2024, 1, 1), date(2028, 12, 31)),
+)
+def test_days_are_halved_into_whole_months_and_the_rest(first: date | None, last: date | None) -> None:
+    months, rest = halves_of(first, last)
+    lowest, highest = date(2023, 12, 1), date(2029, 1, 31)  # beyond all that is asked
+
+    def days(begin: date | None, end: date | None) -> list[date]:
+        begin, end = begin or lowest, end or highest
+        return [begin + timedelta(days=n) for n in range((end - begin).days + 1)]
+
+    whole = days(*months) if months is not None else []
+    assert sorted([*whole, *(one for part in rest for one in days(*part))]) == days(first, last)
+    if months is not None:
+        assert months[0] is None or months[0].day == 1
+        assert months[1] is None or (months[1] + timedelta(days=1)).day == 1
+        assert len(rest) <= 2
+        for begin, end in rest:
+            assert begin is not None
+            assert end is not None
+            assert month_of(begin) == month_of(end)
+
+
+@pytest.mark.parametrize(
+    ("first", "last"),
+    [
+        (date.min, date.max),
+        (date.max, None),
+        (None, date.max),
+        (date.max, date.min),
+        (date(9999, 12, 1), date.max),
+        (date.min, date(2026, 1, 31)),
+    ],
+)
+def test_days_at_the_ends_of_time_are_days_like_others(
+    admin: Membership, first: date | None, last: date | None
+) -> None:
+    make_time_log(admin, make_client(admin.workspace), on=date(2026, 1, 7), seconds=60)
+    conditions = {name: day for name, day in (("from", first), ("to", last)) if day is not None}
+    with tenant_scope(admin.workspace_id):
+        found = kept_totals(admin.workspace, conditions)
+        assert found == totals_of(narrowed(TimeLog.objects.all(), conditions))
+        assert found.count == ((first or date.min) <= date(2026, 1, 7) <= (last or date.max))
+
+
+def test_totals_of_a_workspace_read_no_log_where_months_are_whole(admin: Membership) -> None:
+    make_time_log(admin, make_client(admin.workspace), on=date(2026, 2, 7))
+    for conditions, logs in (
+        ({}, 0),
+        ({"from": date(2026, 1, 1)}, 0),
+        ({"from": date(2026, 1, 1), "to": date(2026, 2, 28)}, 0),
+        ({"from": date(2026, 1, 2)}, 1),
+        ({"from": date(2026, 1, 2), "to": date(2026, 3, 5)}, 2),
+        ({"from": date(2026, 2, 2), "to": date(2026, 2, 20)}, 1),
+    ):
+        with tenant_scope(admin.workspace_id), CaptureQueriesContext(connection) as asked:
+            assert kept_totals(admin.workspace, conditions).count == 1
+        (question,) = [one["sql"] for one in asked if "SELECT coalesce" in one["sql"]]
+        assert question.count("FROM timelogs_timelog") == logs, conditions
 
 
 def test_windows_take_one_query_however_many(admin: Membership, django_assert_num_queries: Any) -> None:
@@ -412,25 +522,23 @@ def test_writing_merging_and_reading_at_once(transactional_db: None) -> None:
 
 # --- The migration ---------------------------------------------------------------------------------------------------
 def test_the_migration_fills_in_what_was_there_before(admin: Membership, stranger: Membership) -> None:
-    migration = importlib.import_module("timelogs.migrations.0003_month_totals")
+    migration = importlib.import_module("timelogs.migrations.0008_whole_totals")
     for one in (admin, stranger):
         with tenant_scope(one.workspace_id):
             Studio(one, 5).copy()
     with connection.cursor() as cursor:
         cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
+    with connection.cursor() as cursor:
+        cursor.execute(migration.EMPTY)
     for one in (admin, stranger):
         with tenant_scope(one.workspace_id):
-            MonthChange.objects.all().delete()
             assert counted()
             assert not kept()
     with connection.cursor() as cursor:
-        # The table is not yet protected when its migration fills it.
-        cursor.execute("ALTER TABLE timelogs_monthtotal NO FORCE ROW LEVEL SECURITY")
         cursor.execute(migration.FILL)
-        cursor.execute("SET CONSTRAINTS ALL IMMEDIATE")
-        cursor.execute("ALTER TABLE timelogs_monthtotal FORCE ROW LEVEL SECURITY")
     for one in (admin, stranger):
         with tenant_scope(one.workspace_id):
             check()
             assert not MonthChange.objects.exists()
     assert not TimeLog.objects.exists()  # outside a scope, as ever
+    assert not MonthTotal.objects.exists()
