@@ -7,7 +7,7 @@ PostgreSQL compares a position as one row value, `(spent_date, id) < (…)`, whi
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any, Generic, TypeVar
@@ -18,7 +18,8 @@ from django.db.models.fields.tuple_lookups import Tuple, TupleGreaterThan, Tuple
 
 from accounts.errors import Invalid
 
-Row = TypeVar("Row", bound=Model)
+Row = TypeVar("Row")
+ModelRow = TypeVar("ModelRow", bound=Model)
 
 AFTER, BEFORE = "after", "before"
 # Signed, so that nothing comes back but what was given out: no value of a cursor needs a check of its own.
@@ -34,7 +35,7 @@ class Page(Generic[Row]):
     previous: str | None
 
 
-def encode(row: Model, order: Sequence[str], side: str) -> str:
+def encode(row: Any, order: Sequence[str], side: str) -> str:
     """The opaque cursor of the page after, or before, a row."""
     values = [_value(row, name.removeprefix("-")) for name in order]
     texts = [value.isoformat() if isinstance(value, date) else str(value) for value in values]
@@ -53,31 +54,53 @@ def decode(cursor: str, order: Sequence[str]) -> tuple[str, list[str]]:
 
 
 def page(
-    rows: QuerySet[Row], *, order: Sequence[str], cursor: str | None = None, size: int = 50
-) -> Page[Row]:
+    rows: QuerySet[ModelRow], *, order: Sequence[str], cursor: str | None = None, size: int = 50
+) -> Page[ModelRow]:
     """One page of `rows`, in one query.
 
     order: names of fields or annotations, all rising or all falling ("-spent_date", "-id"). A page before
     the first row is the first page. Raises Invalid for a cursor that is not of this order.
     """
-    falling = order[0].startswith("-")
-    if any(name.startswith("-") != falling for name in order):
+    names = [name.removeprefix("-") for name in order]
+
+    def fetch(position: Sequence[Any], falling: bool, limit: int) -> list[ModelRow]:
+        found = rows
+        if position:
+            compare = TupleLessThan if falling else TupleGreaterThan
+            found = rows.filter(compare(Tuple(*map(F, names)), tuple(position)))
+        return list(found.order_by(*(f"-{name}" if falling else name for name in names))[:limit])
+
+    def read(texts: Sequence[str]) -> list[Any]:
+        return [_field(rows, name).to_python(text) for name, text in zip(names, texts, strict=True)]
+
+    return page_by(fetch, read, order=order, cursor=cursor, size=size)
+
+
+def page_by(
+    fetch: Callable[[Sequence[Any], bool, int], list[Row]],
+    read: Callable[[Sequence[str]], Sequence[Any]],
+    *,
+    order: Sequence[str],
+    cursor: str | None = None,
+    size: int = 50,
+) -> Page[Row]:
+    """One page of the rows that `fetch` gives, asked for once; for a page before the first row, twice.
+
+    fetch: (position, falling, limit): rows beyond the position, or from the end on where it is empty, in falling or
+    rising order, as many as the limit. read: a position of the texts that a cursor holds. Else as `page`.
+    """
+    falls = order[0].startswith("-")
+    if any(name.startswith("-") != falls for name in order):
         raise ValueError("A keyset's order goes one way in all its fields.")
     side, texts = decode(cursor, order) if cursor else (AFTER, [])
-    names = [name.removeprefix("-") for name in order]
-    if texts:
-        compare = TupleLessThan if falling == (side == AFTER) else TupleGreaterThan
-        position = tuple(_field(rows, name).to_python(text) for name, text in zip(names, texts, strict=True))
-        ordered = rows.filter(compare(Tuple(*map(F, names)), position))
-    else:
-        ordered = rows
+    position = read(texts) if texts else ()
     if side == AFTER:
-        found = list(ordered.order_by(*order)[: size + 1])
+        found = fetch(position, falls, size + 1)
         kept, more_after, more_before = found[:size], len(found) > size, bool(texts)
     else:
-        found = list(ordered.order_by(*(name if falling else f"-{name}" for name in names))[: size + 1])
+        found = fetch(position, not falls, size + 1)
         if not found:
-            return page(rows, order=order, size=size)
+            return page_by(fetch, read, order=order, size=size)
         kept, more_after, more_before = found[:size][::-1], True, len(found) > size
     return Page(
         rows=kept,

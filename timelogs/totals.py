@@ -164,10 +164,11 @@ KEPT = frozenset({"client", "project", "from", "to"})
 # Dates that logs can have lie well within; with the others there is no month before, or after, to reckon with.
 YEARS = range(1900, 2500)
 FROM_MONTHS = "SELECT logs, seconds, billable_seconds, weighted FROM timelogs_{table} WHERE {where}"
-FROM_DAYS = """
-SELECT count(*), sum(seconds), sum(seconds) FILTER (WHERE billable), sum(seconds * hourly_rate) FILTER (WHERE billable)
-FROM timelogs_timelog WHERE deleted_at IS NULL AND {where}
+SUMS_OF_LOGS = """
+count(*), coalesce(sum(log.seconds), 0), coalesce(sum(log.seconds) FILTER (WHERE log.billable), 0),
+    coalesce(sum(log.seconds * log.hourly_rate) FILTER (WHERE log.billable), 0)
 """
+FROM_DAYS = f"SELECT {SUMS_OF_LOGS} FROM timelogs_timelog AS log WHERE log.deleted_at IS NULL AND {{where}}"  # noqa: S608
 ADDED_UP = """
 SELECT coalesce(sum(logs), 0), coalesce(sum(seconds), 0), coalesce(sum(billable_seconds), 0), coalesce(sum(weighted), 0)
 FROM ({parts}) AS parts (logs, seconds, billable_seconds, weighted)
@@ -220,8 +221,7 @@ def kept_totals(workspace: Workspace, conditions: Mapping[str, Any]) -> Totals:
     parts += [FROM_DAYS.format(where=where("spent_date", days)) for days in rest]
     with connection.cursor() as cursor:
         cursor.execute(ADDED_UP.format(parts=" UNION ALL ".join(parts)), values)
-        count, seconds, billable_seconds, weighted = cursor.fetchone() or (0, 0, 0, Decimal(0))
-    return Totals.of(count, seconds, billable_seconds, weighted)
+        return Totals.of(*cursor.fetchone())
 
 
 MERGE = """

@@ -35,20 +35,17 @@ from clients.models import Client
 from clients.selectors import clients_of
 from timelogs import services
 from timelogs.forms import ActivityTypeForm, Choices, FilterForm, TimeLogForm, WorkItemForm
+from timelogs.listing import NEWEST, page_of, summary_of
 from timelogs.models import ActivityType, TimeLog, WorkItem
 from timelogs.money import amount_of
 from timelogs.places import places_of
 from timelogs.selectors import (
     activity_types_of,
     choosable_activity_types,
-    narrowed,
-    rows_of,
-    summary_of,
     time_logs_of,
     work_items_of,
 )
 
-NEWEST = ("-spent_date", "-id")
 PAGE = 100
 LOGS = 50  # fewer: the page has the choices of two forms too
 CHANGED = "time-logs-changed"  # the totals listen for it
@@ -71,8 +68,7 @@ def time_logs(request: WorkspaceRequest) -> HttpResponse:
     }
     if request.htmx.target == "totals":
         return render(request, "timelogs/_totals.html", context)
-    logs = narrowed(time_logs_of(workspace), conditions)
-    page = keyset.page(rows_of(logs), order=NEWEST, cursor=request.GET.get("cursor"), size=LOGS)
+    page = page_of(workspace, conditions, cursor=request.GET.get("cursor"), size=LOGS)
     context |= {"page": page, "spans": _spans(workspace.today())}
     if request.htmx.target == "list":
         response = render(request, "timelogs/_list.html", context | {"piece": True})
@@ -192,7 +188,7 @@ def _log(request: WorkspaceRequest, id: UUID) -> TimeLog:
 
 
 def _row(request: WorkspaceRequest, log: TimeLog) -> HttpResponse:
-    rows = rows_of(TimeLog.objects.filter(workspace=request.tenancy.workspace, id=log.id))
+    rows = page_of(request.tenancy.workspace, {"id": log.id}).rows
     return _in_place(render(request, "timelogs/_row.html", {"rows": rows}))
 
 

@@ -123,6 +123,7 @@ OPENERS = {
     "accounts/migrations/0005_api_key_holder.py": "a key's look-up in one question: its spans",
     "accounts/migrations/0006_places.py": "a session's places in one question: its span",
     "timelogs/migrations/0003_month_totals.py": "sums what was there before, then forces the walls again",
+    "timelogs/migrations/0008_whole_totals.py": "the same, once more",
 }
 
 

@@ -38,7 +38,7 @@ SOME_ID = UUID(int=0)
 def time_rows(
     context: Mapping[str, Any], rows: Iterable[Mapping[str, Any]], *, focus: bool = False
 ) -> SafeString:
-    """Table rows of what `selectors.rows_of` gives. focus: the way to edit the first takes the keyboard's focus."""
+    """Table rows of what `listing.page_of` gives. focus: the way to edit the first takes the keyboard's focus."""
     tenancy: Tenancy = context["tenancy"]
     edit = reverse("time-log-edit", args=[SOME_ID])
     delete = reverse("time-log-delete", args=[SOME_ID])
