@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cache
 from typing import Any
 
 from django.conf import settings
@@ -10,44 +11,56 @@ from django.http import HttpRequest
 from django.urls import NoReverseMatch, reverse
 
 from accounts.middleware import Tenancy
-from accounts.notices import unread_of
 from accounts.tenancy import tenant_scope
 from config.demo import EMAIL, PASSWORD
-from inbound.selectors import waiting_count
+from inbound.models import AdjustmentStatus, ProposalStatus
 
 THEMES = ("light", "dark")
+# What `waiting` and `adjustments_waiting` of Inbound find together, and `unread_of` of the notices. One question, by
+# hand, since every page asks it: as two, one of them Django's, it was an eighth of the price of the page of time.
+COUNTS = """
+SELECT (SELECT count(*) FROM inbound_timeproposal WHERE workspace_id = %(workspace)s AND status = %(proposal)s)
+    + (SELECT count(*) FROM inbound_adjustment WHERE workspace_id = %(workspace)s AND status = %(adjustment)s),
+    (SELECT count(*) FROM accounts_notice
+        WHERE workspace_id = %(workspace)s AND user_id = %(person)s AND read_at IS NULL)
+"""
 
 
 def frame(request: HttpRequest) -> dict[str, Any]:
     tenancy: Tenancy | None = getattr(request, "tenancy", None)
+    # Called by the frame alone, once a page: a fragment of a page asks the database for none of it.
+    counts = cache(lambda: _counts(tenancy) if tenancy else (0, 0))
     theme = request.COOKIES.get(settings.THEME_COOKIE_NAME, "")
     return {
         "tenancy": tenancy,
         "workspace": tenancy.workspace if tenancy else None,
         "theme": theme if theme in THEMES else "",
         "theme_cookie": settings.THEME_COOKIE_NAME,
-        # Called by the frame alone: a fragment of a page asks the database for none of it.
-        "inbound_count": lambda: _waiting(tenancy) if tenancy else 0,
-        "notice_count": lambda: _unread(tenancy) if tenancy else 0,
+        "inbound_count": lambda: counts()[0],
+        "notice_count": lambda: counts()[1],
         "integrations_url": _integrations_url,
         "demo": {"email": EMAIL, "password": PASSWORD, "mail": settings.MAIL_DIR} if settings.DEMO else None,
     }
 
 
-def _waiting(tenancy: Tenancy) -> int:
-    """What waits in Inbound; error pages and views that open their own scopes are drawn outside any."""
-    if connection.in_atomic_block:
-        return waiting_count(tenancy.workspace)
-    with tenant_scope(tenancy.workspace.id):
-        return waiting_count(tenancy.workspace)
+def _counts(tenancy: Tenancy) -> tuple[int, int]:
+    """What waits in Inbound, and this person's unread notices.
 
-
-def _unread(tenancy: Tenancy) -> int:
-    unread = unread_of(tenancy.workspace, tenancy.user)
-    if connection.in_atomic_block:
-        return unread.count()
-    with tenant_scope(tenancy.workspace.id):
-        return unread.count()
+    Error pages and views that open their own scopes are drawn outside any.
+    """
+    if not connection.in_atomic_block:
+        with tenant_scope(tenancy.workspace.id):
+            return _counts(tenancy)
+    values: dict[str, Any] = {
+        "workspace": tenancy.workspace.id,
+        "person": tenancy.user.id,
+        "proposal": ProposalStatus.PENDING.value,
+        "adjustment": AdjustmentStatus.PENDING.value,
+    }
+    with connection.cursor() as cursor:
+        cursor.execute(COUNTS, values)
+        inbound, notices = cursor.fetchall()[0]
+    return inbound, notices
 
 
 def _integrations_url() -> str:

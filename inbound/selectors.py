@@ -39,20 +39,6 @@ def adjustments_waiting(workspace: Workspace) -> QuerySet[Adjustment]:
     return adjustments_of(workspace).filter(status=AdjustmentStatus.PENDING)
 
 
-WAITING = """
-SELECT (SELECT count(*) FROM inbound_timeproposal WHERE workspace_id = %(workspace)s AND status = %(pending)s)
-    + (SELECT count(*) FROM inbound_adjustment WHERE workspace_id = %(workspace)s AND status = %(pending)s)
-"""
-
-
-def waiting_count(workspace: Workspace) -> int:
-    """How many proposals and adjustments wait together, in one query: by hand, as every page of the frame asks it."""
-    with connection.cursor() as cursor:
-        cursor.execute(WAITING, {"workspace": workspace.id, "pending": ProposalStatus.PENDING.value})
-        row = cursor.fetchone()
-    return int(row[0]) if row else 0
-
-
 def narrowed_proposals(rows: QuerySet[TimeProposal], conditions: Mapping[str, Any]) -> QuerySet[TimeProposal]:
     """Proposals that meet every condition given, by the names of the wire: `client`, `owner`, `from`, `to`, `q`."""
     return _narrowed(rows, conditions, owner="owner_id", notes="notes")
