@@ -10,6 +10,7 @@ import json
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from functools import lru_cache
+from html import escape
 from typing import Any
 from urllib.parse import urlencode
 
@@ -18,7 +19,7 @@ from django.forms import BoundField
 from django.template.loader import render_to_string
 from django.templatetags.static import static
 from django.utils import timezone
-from django.utils.html import conditional_escape, escape, format_html
+from django.utils.html import conditional_escape, format_html
 from django.utils.safestring import SafeString
 
 from accounts.models import Workspace
@@ -36,7 +37,11 @@ def duration_text(seconds: int) -> str:
 @register.filter
 def duration(seconds: int | None) -> SafeString:
     """Seconds as "2 h 07 m", with the exact value on hover."""
-    seconds = seconds or 0
+    return _duration(seconds or 0)
+
+
+@lru_cache(maxsize=4096)  # people mostly log quarters of an hour
+def _duration(seconds: int) -> SafeString:
     exact = f"{seconds // 3600:,}:{seconds // 60 % 60:02}:{seconds % 60:02}"
     hours = f"{Decimal(seconds) / 3600:.2f}"
     # Digits and our own words: nothing to escape, in what is written once a row.
@@ -48,20 +53,23 @@ def duration(seconds: int | None) -> SafeString:
 @register.filter
 def money(amount: Decimal | None, currency: str) -> SafeString:
     """An amount with its currency, two decimals, grouped."""
-    amount = amount or Decimal(0)
-    return format_html(
-        '<data class="money" value="{}"><span class="currency">{}</span>{}</data>',
-        f"{amount:.2f}",
-        currency,
-        f"{amount:,.2f}",
+    text = f"{amount or Decimal(0):,.2f}"
+    return SafeString(
+        f'<data class="money" value="{text.replace(",", "")}">'
+        f'<span class="currency">{escape(currency)}</span>{text}</data>'
     )
 
 
 @register.filter
 def day(value: date) -> SafeString:
     """A plain date: "Mon 2 Mar", with the year where it is not this one."""
+    return _day(value, timezone.now().year)
+
+
+@lru_cache(maxsize=4096)  # a list has many rows of few days
+def _day(value: date, this_year: int) -> SafeString:
     text = f"{value:%a} {value.day} {value:%b}"
-    if value.year != timezone.now().year:
+    if value.year != this_year:
         text += f" {value.year}"
     return SafeString(f'<time class="nowrap" datetime="{value.isoformat()}">{text}</time>')
 

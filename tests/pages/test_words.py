@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -79,6 +80,26 @@ def test_values_carry_their_exact_selves() -> None:
         '<data class="money" value="1234.50"><span class="currency">EUR</span>1,234.50</data>'
     )
     assert ui.day(date(2020, 3, 2)) == '<time class="nowrap" datetime="2020-03-02">Mon 2 Mar 2020</time>'
+
+
+def test_values_that_are_missing_or_odd() -> None:
+    assert (
+        ui.duration(None)
+        == ui.duration(0)
+        == '<data class="duration" value="0" title="0:00:00 (0.00 h)">0 m</data>'
+    )
+    assert 'value="0.00"' in ui.money(None, "EUR")
+    assert ui.money(Decimal("-1234567.005"), "<b>") == (
+        '<data class="money" value="-1234567.00"><span class="currency">&lt;b&gt;</span>-1,234,567.00</data>'
+    )
+
+
+def test_day_has_its_year_once_the_year_is_over(time_machine: Any) -> None:
+    day = date(2026, 12, 31)
+    time_machine.move_to(datetime(2026, 12, 31, 23, 59, 59, tzinfo=UTC), tick=False)
+    assert ">Thu 31 Dec<" in ui.day(day)
+    time_machine.move_to(datetime(2027, 1, 1, tzinfo=UTC), tick=False)
+    assert ">Thu 31 Dec 2026<" in ui.day(day)
 
 
 @pytest.mark.parametrize(

@@ -40,9 +40,10 @@ def time_rows(
 ) -> SafeString:
     """Table rows of what `listing.page_of` gives. focus: the way to edit the first takes the keyboard's focus."""
     tenancy: Tenancy = context["tenancy"]
-    edit = reverse("time-log-edit", args=[SOME_ID])
-    delete = reverse("time-log-delete", args=[SOME_ID])
-    page = reverse("time-log", args=[SOME_ID])
+    can_manage, reader, currency = tenancy.membership.can_manage, tenancy.user.id, tenancy.workspace.currency
+    names = ("time-log-edit", "time-log-delete", "time-log")
+    # What stands before and after a log's id in each address.
+    edit, delete, page = (reverse(name, args=[SOME_ID]).split(str(SOME_ID)) for name in names)
     settled = f'<span class="badge" title="On an issued statement">{icon("lock", "small")} Settled</span>'
 
     def state(row: Mapping[str, Any]) -> str:
@@ -50,18 +51,17 @@ def time_rows(
         if row["sync_state"] not in TONES:
             return ""
         label, tone = SyncState(row["sync_state"]).label, TONES[row["sync_state"]]
-        url = page.replace(str(SOME_ID), str(row["id"]))
-        return f'<a class="badge {tone}" hx-boost="false" href="{url}">{label}</a>'
+        return f'<a class="badge {tone}" hx-boost="false" href="{str(row["id"]).join(page)}">{label}</a>'
 
     def tools(row: Mapping[str, Any]) -> str:
         said = state(row)
         if row["settled_at"]:
             return said + settled
-        if tenancy.membership.can_manage or row["owner_id"] == tenancy.user.id:
+        if can_manage or row["owner_id"] == reader:
             id = str(row["id"])
             said += (
-                f'<a href="{edit.replace(str(SOME_ID), id)}"{" autofocus" if focus else ""}>Edit</a>'
-                f'<button form="rows" formaction="{delete.replace(str(SOME_ID), id)}">Delete</button>'
+                f'<a href="{id.join(edit)}"{" autofocus" if focus else ""}>Edit</a>'
+                f'<button form="rows" formaction="{id.join(delete)}">Delete</button>'
             )
         return said
 
@@ -83,7 +83,7 @@ def time_rows(
         if row["source"] == Source.HARVEST:
             person += ", Harvest"
         if row["billable"]:
-            amount = money(amount_of(row["seconds"], row["hourly_rate"]), tenancy.workspace.currency)
+            amount = money(amount_of(row["seconds"], row["hourly_rate"]), currency)
         else:
             amount = SafeString('<span class="muted small">not billable</span>')
         return (
