@@ -1,8 +1,8 @@
 """Asking the database's own functions: each answers in one round trip what would take several statements and a span.
 
-Such a function (`accounts_api_key_holder`, `accounts_places`: migrations 0005 and 0006) returns rows of tables side by
-side, `RETURNS TABLE (key accounts_apikey, person accounts_user)`. These are whole rows: a column that a table is given
-later is in its answers too.
+Such a function (`accounts_api_key_holder`, `accounts_places`, `accounts_session`: migrations 0005, 0006 and 0010)
+returns rows of tables side by side, `RETURNS TABLE (key accounts_apikey, person accounts_user)`. These are whole rows:
+a column that a table is given later is in its answers too.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ _numbers = count()
 
 
 def ask(function: str, parts: Parts, *values: Any) -> list[list[Any]]:
-    """Rows of the function's answer to the values. Each is a list of objects, one a part, in the parts' order.
+    """Rows of the function's answer to the values. Each is a list of objects, one a part, in the parts' order; None for
+    a part without a row.
 
     parts: the names of the function's columns, and of what models these are rows.
     """
@@ -76,8 +77,10 @@ def _question(function: str, parts: Parts, values: int) -> str:
 
 
 def _objects(parts: Parts, values: Iterator[Any]) -> list[Any]:
-    names = [[field.attname for field in model._meta.concrete_fields] for _, model in parts]
-    return [
-        model.from_db(connection.alias, these, list(islice(values, len(these))))
-        for (_, model), these in zip(parts, names, strict=True)
-    ]
+    return [_object(model, list(islice(values, len(model._meta.concrete_fields)))) for _, model in parts]
+
+
+def _object(model: type[Model], values: list[Any]) -> Model | None:
+    if all(value is None for value in values):
+        return None
+    return model.from_db(connection.alias, [field.attname for field in model._meta.concrete_fields], values)

@@ -29,7 +29,7 @@ from accounts.audit import acting, origin_of
 from accounts.models import ApiKey, Membership, User, Workspace
 from accounts.second_factor import used_second_factor
 from accounts.security_log import REFUSALS, note_refusal
-from accounts.selectors import memberships_of
+from accounts.signed_in import places_of
 from accounts.tenancy import tenant_scope
 
 SESSION_WORKSPACE = "workspace"
@@ -139,7 +139,7 @@ def resolve(request: HttpRequest) -> Tenancy | None:
     if not request.user.is_authenticated:
         return None
     user: User = request.user
-    memberships = memberships_of(user)
+    memberships = places_of(request, user)
     chosen = _choose(request, memberships)
     if chosen is None:
         return None

@@ -121,7 +121,8 @@ def test_there_is_no_admin_site() -> None:
 OPENERS = {
     "accounts/tenancy.py": "scopes and spans",
     "accounts/migrations/0005_api_key_holder.py": "a key's look-up in one question: its spans",
-    "accounts/migrations/0006_places.py": "a session's places in one question: its span",
+    "accounts/migrations/0006_places.py": "a person's places in one question: its span",
+    "accounts/migrations/0010_session_in_one.py": "a session, with its person's places: their span",
     "timelogs/migrations/0003_month_totals.py": "sums what was there before, then forces the walls again",
     "timelogs/migrations/0008_whole_totals.py": "the same, once more",
 }
