@@ -32,7 +32,7 @@ from tests.security.everything import fill
 
 pytestmark = pytest.mark.django_db
 
-MARK = "zq"
+MARK = "zq-"  # a CSRF token has no hyphen, so that none holds it by chance
 MARKUP = f"""{MARK}<img src=x onerror=alert(1)>'"{{{{7*7}}}}{{% now %}}</textarea></title>"""
 FORMULA = '=HYPERLINK("http://evil.test","x")'
 
