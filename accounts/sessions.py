@@ -1,7 +1,8 @@
 """The sessions of a person: where they are signed in, and ending them.
 
 allauth keeps a row a session. Its own way of telling when one was last seen writes with every request; here it is
-written once a minute, which Redis remembers.
+written once a minute, which Redis remembers for all processes. Each of them asks it once a minute for a session, so a
+row is two minutes behind at most.
 
 A session ends by itself when it was not used for a week (SESSION_COOKIE_AGE; it is saved once a day, which puts that
 off), and in any case a month after its person signed in. Signing in begins a new one, and so does confirming once more
@@ -33,6 +34,7 @@ from django.shortcuts import render
 from accounts.models import User
 
 SEEN_SECONDS = 60
+MOST_ASKED = 10_000  # sessions that a process remembers to have asked Redis for
 DAY = 86_400
 LONGEST = 30 * DAY  # from signing in, however much it is used
 BEGAN, USED = "began", "used"  # what a session remembers of itself, in seconds since 1970
@@ -123,11 +125,23 @@ def _renew(request: HttpRequest) -> None:
     _first_in_a_while(str(new))  # the row is there: not again within the minute
 
 
+_asked: dict[
+    str, float
+] = {}  # session key -> when this process asked Redis for it last, in seconds since 1970
+
+
 def _first_in_a_while(session_key: str) -> bool:
+    now = time.time()
+    if 0 <= now - _asked.get(session_key, 0) < SEEN_SECONDS:
+        return False
     try:
-        return bool(cache.add(f"session-seen:{session_key}", 1, SEEN_SECONDS))
+        first = bool(cache.add(f"session-seen:{session_key}", 1, SEEN_SECONDS))
     except redis.RedisError:
         return False  # a page does not wait for it, nor fail
+    if len(_asked) >= MOST_ASKED:
+        _asked.clear()  # they are asked for once more
+    _asked[session_key] = now
+    return first
 
 
 @receiver(user_logged_in)

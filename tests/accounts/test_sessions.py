@@ -15,6 +15,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+from accounts import sessions
 from accounts.models import Membership
 from accounts.sessions import device_of
 from tests.accounts.test_signin import SECRET, ada, somewhere, try_in  # noqa: F401 - ada is a fixture
@@ -145,11 +146,54 @@ def test_last_seen_is_written_once_a_minute(ada: Membership) -> None:  # noqa: F
     began = row_of(client).last_seen_at
     client.get("/clients/")
     assert row_of(client).last_seen_at == began
-    cache.delete(f"session-seen:{client.session.session_key}")  # a minute goes by in Redis
-    client.get("/clients/", REMOTE_ADDR="203.0.113.99")
-    row = row_of(client)
-    assert row.last_seen_at > began
-    assert row.ip == "203.0.113.99"
+    a_minute_goes_by_in_redis(client)
+    with time_machine.travel(timezone.now() + timedelta(seconds=61)):
+        client.get("/clients/", REMOTE_ADDR="203.0.113.99")
+        seen = row_of(client)
+        assert seen.last_seen_at >= began + timedelta(seconds=60)
+        assert seen.ip == "203.0.113.99"
+        client.get("/clients/")
+        assert row_of(client).last_seen_at == seen.last_seen_at
+
+
+def a_minute_goes_by_in_redis(client: Client) -> None:
+    assert cache.delete(f"session-seen:{client.session.session_key}")
+
+
+def test_redis_is_asked_once_a_minute_by_a_process_and_for_all_of_them(
+    ada: Membership,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    plain = cache.add
+    asked: list[str] = []
+
+    def add(key: str, *args: Any, **kwargs: Any) -> bool:
+        asked.append(key)
+        return plain(key, *args, **kwargs)
+
+    monkeypatch.setattr(cache, "add", add)
+    client = signed_in(ada)
+    began, asked[:] = row_of(client).last_seen_at, []
+    for _ in range(3):
+        client.get("/clients/")
+    assert asked == [], "signing in has asked"
+    sessions._asked.clear()  # as another process, which has not asked
+    for _ in range(3):
+        client.get("/clients/")
+    assert asked == [f"session-seen:{client.session.session_key}"]
+    assert row_of(client).last_seen_at == began, "the first has written it, and Redis knows"
+
+
+def test_what_a_process_remembers_of_sessions_is_bounded(
+    ada: Membership,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sessions, "MOST_ASKED", 2)
+    monkeypatch.setattr(sessions, "_asked", {})
+    clients = [signed_in(ada) for _ in range(5)]
+    for client in clients:
+        assert client.get("/clients/").status_code == 200
+        assert 1 <= len(sessions._asked) <= 2
 
 
 def test_page_opens_while_redis_is_away(ada: Membership, monkeypatch: pytest.MonkeyPatch) -> None:  # noqa: F811
