@@ -85,13 +85,12 @@ class AccountAdapter(DefaultAccountAdapter):
             )
         return response
 
-    # --- Addresses: those of e-mails begin with BASE_URL, whatever name a request came by ---
+    # --- Addresses: those of e-mails begin with BASE_URL, whatever name a request came by; keys stand behind the # ---
     def get_reset_password_from_key_url(self, key: str) -> str:
-        path = reverse("account_reset_password_from_key", kwargs={"uidb36": "UID", "key": "KEY"})
-        return settings.BASE_URL + path.replace("UID-KEY", key)
+        return f"{settings.BASE_URL}{reverse('account_reset_password_link')}#{key}"
 
     def get_email_confirmation_url(self, request: HttpRequest, emailconfirmation: Any) -> str:
-        return settings.BASE_URL + reverse("account_confirm_email", args=[emailconfirmation.key])
+        return f"{settings.BASE_URL}{reverse('account_confirm_email')}#{emailconfirmation.key}"
 
     def get_password_change_redirect_url(self, request: HttpRequest) -> str:
         return reverse("security")

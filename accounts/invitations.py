@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from allauth.account.adapter import get_adapter
 from allauth.account.forms import default_token_generator
 from allauth.account.utils import user_pk_to_url_str
 from django.conf import settings
@@ -27,10 +28,10 @@ def words(*, workspace: Workspace, user: User, actor: User | None) -> str:
         how = f"Sign in: {settings.BASE_URL}{reverse('account_login')}"
     else:
         key = default_token_generator.make_token(user)
-        place = reverse("account_reset_password_from_key", args=[user_pk_to_url_str(user), key])
+        link = get_adapter().get_reset_password_from_key_url(f"{user_pk_to_url_str(user)}-{key}")
         again = reverse("account_reset_password")
         how = (
-            f"Choose a password to sign in with: {settings.BASE_URL}{place}\n"
+            f"Choose a password to sign in with: {link}\n"
             f"Should that link have expired, ask for another: {settings.BASE_URL}{again}"
         )
     return f"{who} to the workspace {workspace.name} in Timebridge.\n\n{how}\n"

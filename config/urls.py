@@ -24,7 +24,7 @@ urlpatterns = [
     path("", include("settlement.statement_urls")),
     path("integrations/", include("integrations.urls")),
     path("integrations/harvest/", include("harvest.urls")),
-    path("accounts/", include("allauth.account.urls")),
+    path("accounts/", include("accounts.sign_in_urls")),
     # The second factors are listed on one page of ours, among all that belongs to signing in.
     path("accounts/2fa/", security_list),
     path("accounts/2fa/webauthn/", security_list),

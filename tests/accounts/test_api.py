@@ -13,6 +13,7 @@ from django.utils import timezone
 from accounts.models import ApiKey, AuditEvent, Membership, User
 from accounts.tenancy import tenant_scope
 from tests.factories import make_client, make_key, make_member, make_time_log
+from tests.fragments import TO_RESET, follow, link_in
 from tests.rest.client import Api
 
 pytestmark = pytest.mark.django_db
@@ -91,10 +92,10 @@ def test_added_person_is_a_member_and_invited_by_mail(
     assert letter.subject == "You are in the workspace Northlight"
     assert "Ada Admin has added you" in letter.body
     # The link sets the first password.
-    link = next(word for word in letter.body.split() if "/password/reset/key/" in word)
+    link = link_in(letter.body, TO_RESET)
     assert link.startswith(settings.BASE_URL)
     http = Client()
-    form = http.get(link.removeprefix(settings.BASE_URL))
+    form = follow(http, link)
     set_password = http.post(
         form.headers["Location"], {"password1": "violet-otter-9", "password2": "violet-otter-9"}
     )
@@ -111,7 +112,7 @@ def test_person_with_a_password_is_told_to_sign_in(
         response = Api(admin).post("members/", {"email": "SAM@elsewhere.test", "name": "Renamed"})
     assert (response.json()["name"], response.json()["role"]) == ("Sam Stranger", "member")
     assert "/accounts/login/" in mail.outbox[0].body
-    assert "/password/reset/key/" not in mail.outbox[0].body
+    assert "/password/reset/link/" not in mail.outbox[0].body
 
 
 def test_nobody_is_invited_by_a_request_that_fails(

@@ -39,6 +39,7 @@ from accounts.services import create_workspace, save_workspace
 from accounts.tenancy import tenant_scope
 from tests.accounts.test_signin import SECRET, ada, is_in, somewhere, try_in  # noqa: F401 - ada is a fixture
 from tests.factories import make_client, make_key
+from tests.fragments import TO_RESET, follow, link_in
 from tests.pages.test_pages import words
 from tests.rest.client import Api
 
@@ -102,9 +103,7 @@ def test_new_password_passes_by_no_second_factor(ada: Membership, mailoutbox: li
     key = give_app(ada.user)
     client = somewhere()
     client.post("/accounts/password/reset/", {"email": ada.user.email})
-    link = re.search(r"http://[^/]+(/accounts/password/reset/key/\S+)", mailoutbox[-1].body)
-    assert link
-    place = client.get(link[1], follow=True).redirect_chain[-1][0]
+    place = follow(client, link_in(mailoutbox[-1].body, TO_RESET))["Location"]
     client.post(place, {"password1": "another-horse-10", "password2": "another-horse-10"})
     assert client.get("/").status_code == 302
     assert try_in(client, ada.user.email, "another-horse-10")["Location"] == SECOND
@@ -337,7 +336,7 @@ def test_every_page_and_endpoint_is_shut_to_it(ada: Membership, no_log: None) ->
             client.force_login(ada.user)  # one of them signs out
     theirs = {name for name in opened if name.startswith(("account_", "mfa_"))}
     ours = {"theme", "workspace-switch", "security", "second-factor", "sessions-end", "session-end"}
-    assert opened - theirs <= ours | {"mail-list", "mail", "schema", "docs", "shared"}
+    assert opened - theirs <= ours | {"mail-list", "mail", "schema", "docs", "shared", "shared-client"}
 
 
 def addresses() -> list[tuple[str, str]]:

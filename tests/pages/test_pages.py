@@ -34,6 +34,7 @@ from tests.factories import (
     make_work_item,
     make_workspace,
 )
+from tests.fragments import TO_RESET, follow, link_in
 from tests.pages.conftest import Visit
 from timelogs.models import TimeLog
 
@@ -540,15 +541,14 @@ def test_password_is_reset_by_mail(db: None, mailoutbox: list[Any]) -> None:
     assert "Look into your mail" in words(
         client.post("/accounts/password/reset/", {"email": "ada@studio.test"}, follow=True)
     )
-    link = re.search(r"http://[^/]+(/accounts/password/reset/key/\S+)", mailoutbox[-1].body)
-    assert link
-    page = client.get(link[1], follow=True)
-    assert "Set a new password" in words(page)
+    link = link_in(mailoutbox[-1].body, TO_RESET)
+    place = follow(client, link)["Location"]
+    assert "Set a new password" in words(client.get(place))
     new = {"password1": "another-horse-10", "password2": "another-horse-10"}
-    answer = client.post(page.redirect_chain[-1][0], new, follow=True)
+    answer = client.post(place, new, follow=True)
     assert "Your new password is set" in words(answer)
     assert client.login(email="ada@studio.test", password="another-horse-10")
-    assert "This link is used up" in words(Client().get(link[1], follow=True))
+    assert "This link is used up" in words(follow(Client(), link))
 
 
 def test_change_that_crossed_another_is_said_in_words(
