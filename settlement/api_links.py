@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-from django.urls import reverse
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers
 from rest_framework.request import Request
@@ -15,7 +14,7 @@ from accounts.rest.filters import by_id
 from accounts.rest.views import CollectionViewSet
 from clients.selectors import clients_of
 from settlement.link_selectors import links_of
-from settlement.links import make_link, revoke_link
+from settlement.links import make_link, path_of, revoke_link
 from settlement.models import ClientLink
 
 
@@ -31,7 +30,10 @@ class ClientLinkSerializer(Resource):
 
 
 class NewClientLinkSerializer(ClientLinkSerializer):
-    url = serializers.CharField(read_only=True, help_text="Its address: shown this once, and not kept.")
+    url = serializers.CharField(
+        read_only=True,
+        help_text="Its address: shown this once, and not kept. The secret stands behind its #.",
+    )
 
 
 class ClientLinkViewSet(CollectionViewSet[ClientLink]):
@@ -48,8 +50,7 @@ class ClientLinkViewSet(CollectionViewSet[ClientLink]):
     @extend_schema(responses={201: NewClientLinkSerializer})
     def create(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         row, token = make_link(by=self.membership, **self.read(ClientLinkSerializer))
-        url = request.build_absolute_uri(reverse("shared", args=[token]))
-        return self.created(row, url=url)
+        return self.created(row, url=request.build_absolute_uri(path_of(token)))
 
     def remove(self, row: ClientLink) -> None:
         revoke_link(link=row, by=self.membership)

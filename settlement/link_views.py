@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from datetime import date, datetime, time, timedelta
 from typing import Any
 from uuid import UUID
 
 from django import forms
+from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.template.loader import render_to_string
-from django.urls import reverse
-from django.views.decorators.http import require_POST, require_safe
+from django.utils import timezone
+from django.views.decorators.csrf import csrf_exempt
+from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.audit import address_of
+from accounts.fragments import PastedLink, key_in
 from accounts.middleware import WorkspaceRequest
 from accounts.models import Workspace
 from accounts.pages import form_status, managers_only, notify, submit, workspace_page
@@ -22,11 +27,13 @@ from accounts.tenancy import tenant_scope
 from clients.models import Client
 from clients.selectors import clients_of
 from settlement.link_selectors import links_of, month_of, report_of
-from settlement.links import LIFETIME, LONGEST, make_link, open_link, revoke_link
+from settlement.links import LIFETIME, LONGEST, make_link, open_link, path_of, revoke_link
 from timelogs.forms import DateInput
 
 RATE = Rate(120, 60)  # requests of one address for links, good ones or not
-MOST_TOKEN = 200  # characters
+# The name of a link's cookie begins so and ends with its id; error reports hide what is called a key.
+COOKIE = "__Host-link-key-" if settings.SESSION_COOKIE_SECURE else "link-key-"
+MOST_OPEN = 20  # links in one browser: their cookies come with every request
 MOST_SHOWN = 100  # of a client's links, the latest
 
 
@@ -79,7 +86,7 @@ def make(request: WorkspaceRequest, client: Client) -> HttpResponse:
     token = submit(form, service)
     if token is None:
         return _page(request, client, form)
-    url = request.build_absolute_uri(reverse("shared", args=[token]))
+    url = request.build_absolute_uri(path_of(token))
     return _page(request, client, LinkForm(workspace=request.tenancy.workspace), url=url)
 
 
@@ -111,15 +118,59 @@ def _client(request: WorkspaceRequest, id: UUID) -> Client:
 
 
 # --- For anybody who has a link --------------------------------------------------------------------------------------
-@require_safe
-def shared(request: HttpRequest, token: str) -> HttpResponse:
-    """What is left and what was done, of one client in one month; nothing of who looks, and no cookie."""
-    count = take(f"links:{address_of(request)}", RATE)
-    if count.used > RATE.limit:
-        return _bare("settlement/link_busy.html", status=429, retry_after=str(max(1, int(count.left) + 1)))
-    link = open_link(token) if len(token) <= MOST_TOKEN else None
+def open_to_all(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """The scope of such a page is the link's, whoever is signed in; and so is what it shows."""
+    view.unscoped = view.unlocked = True  # type: ignore[attr-defined]  # read by the middleware
+    return view
+
+
+# Without a token against forgery, as a link is meant to be followed from anywhere: whoever could forge this form may as
+# well send a link. It puts the one link that it carries into a cookie of its own, opens that link's page, and touches
+# nothing else that the browser has open.
+@open_to_all
+@csrf_exempt
+@require_http_methods(["GET", "HEAD", "POST"])
+def shared(request: HttpRequest) -> HttpResponse:
+    """Where every link leads: its token, which the address keeps to itself, comes by POST and becomes a cookie."""
+    if request.method != "POST":
+        return _bare("settlement/link_open.html", {"form": PastedLink()})
+    if busy := _busy(request):
+        return busy
+    token = key_in(request.POST.get("key", ""))
+    link = open_link(token)
     if link is None:
         return _bare("settlement/link_gone.html", status=404)
+    response = _quiet(redirect("shared-client", link.id))
+    response.status_code = 303
+    for old in _opened(request, besides=link.id)[: 1 - MOST_OPEN]:
+        response.delete_cookie(old)
+    response.set_cookie(
+        f"{COOKIE}{link.id.hex}",
+        token,
+        max_age=link.expires_at - timezone.now(),
+        secure=settings.SESSION_COOKIE_SECURE,
+        httponly=True,
+        samesite="Lax",
+    )
+    return response
+
+
+@open_to_all
+@require_safe
+def shared_client(request: HttpRequest, id: UUID) -> HttpResponse:
+    """What is left and what was done, of one client in one month; nothing of who looks.
+
+    The id is no secret: who has not opened the link finds the page of one that never was.
+    """
+    if busy := _busy(request):
+        return busy
+    cookie = f"{COOKIE}{id.hex}"
+    link = open_link(request.COOKIES.get(cookie, ""), id=id)
+    if link is None:
+        gone = _bare("settlement/link_gone.html", status=404)
+        if cookie in request.COOKIES:
+            gone.delete_cookie(cookie)
+        return gone
     with tenant_scope(link.workspace_id):
         workspace = Workspace.objects.get(pk=link.workspace_id)
         client = Client.objects.get(pk=link.client_id, workspace=workspace)
@@ -130,18 +181,32 @@ def shared(request: HttpRequest, token: str) -> HttpResponse:
         return _bare("settlement/link.html", context)
 
 
-shared.unscoped = True  # type: ignore[attr-defined]  # the scope is the link's, whoever is signed in
-shared.unlocked = True  # type: ignore[attr-defined]  # and so is what it shows
+def _busy(request: HttpRequest) -> HttpResponse | None:
+    """The answer to an address that asks too often."""
+    count = take(f"links:{address_of(request)}", RATE)
+    if count.used <= RATE.limit:
+        return None
+    return _bare("settlement/link_busy.html", status=429, retry_after=str(max(1, int(count.left) + 1)))
+
+
+def _opened(request: HttpRequest, besides: UUID) -> list[str]:
+    """The cookies of other links that this browser has opened: it sends the oldest first (RFC 6265, 5.4)."""
+    names = [name for name in request.COOKIES if re.fullmatch(rf"{COOKIE}[0-9a-f]{{32}}", name)]
+    return [name for name in names if name != f"{COOKIE}{besides.hex}"]
 
 
 def _bare(
     name: str, context: dict[str, Any] | None = None, *, status: int = 200, retry_after: str = ""
 ) -> HttpResponse:
     """A page without a request: nothing about a session or a token against forgery finds its way into it."""
-    response = HttpResponse(render_to_string(name, context or {}), status=status)
+    response = _quiet(HttpResponse(render_to_string(name, context or {}), status=status))
+    if retry_after:
+        response["Retry-After"] = retry_after
+    return response
+
+
+def _quiet(response: HttpResponse) -> HttpResponse:
     response["X-Robots-Tag"] = "noindex, nofollow, noarchive"
     response["Referrer-Policy"] = "no-referrer"
     response["Cache-Control"] = "private, no-store"
-    if retry_after:
-        response["Retry-After"] = retry_after
     return response

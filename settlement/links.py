@@ -1,8 +1,9 @@
 """Client links: made, shown once, opened by anybody who has one, revoked.
 
-A token reads `SECRET.SIGNATURE`. The signature, of the server's own key, is looked at first: what was never given out
-costs no query. Then the SHA-256 of the whole finds the row, by one of the named spans across workspaces, which shows
-that one row and nothing else; all that the page shows is read in the scope of the link's workspace.
+A token reads `SECRET.SIGNATURE`, and stands behind the # of the link's address (accounts/fragments.py says why). The
+signature, of the server's own key, is looked at first: what was never given out costs no query. Then the SHA-256 of the
+whole finds the row, by one of the named spans across workspaces, which shows that one row and nothing else; all that
+the page shows is read in the scope of the link's workspace.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ from __future__ import annotations
 import hashlib
 import secrets
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from django.core.signing import BadSignature, Signer
+from django.urls import reverse
 from django.utils import timezone
 
 from accounts.audit import record_audit
@@ -60,6 +63,11 @@ def make_link(
     return row, token
 
 
+def path_of(token: str) -> str:
+    """Where a link leads."""
+    return f"{reverse('shared')}#{token}"
+
+
 def revoke_link(*, link: ClientLink, by: Membership) -> None:
     """End a link, at once and for good. Raises Forbidden."""
     _check_may_write(by)
@@ -76,8 +84,11 @@ def revoke_link(*, link: ClientLink, by: Membership) -> None:
         )
 
 
-def open_link(token: str) -> ClientLink | None:
-    """The link that a token opens, outside any scope; None for an unknown, expired or revoked one."""
+def open_link(token: str, *, id: UUID | None = None) -> ClientLink | None:
+    """The link that a token opens, outside any scope; None for an unknown, expired or revoked one.
+
+    id: the one that it must be.
+    """
     try:
         _signer.unsign(token)
     except BadSignature:
@@ -85,7 +96,7 @@ def open_link(token: str) -> ClientLink | None:
     token_hash, now = _hash(token), timezone.now()
     with span(SPAN_CLIENT_LINK, token_hash):
         row = ClientLink.objects.filter(token_hash=token_hash).first()
-    if row is None or not row.good(now):
+    if row is None or not row.good(now) or id not in (None, row.id):
         return None
     if row.last_used_at is None or now - row.last_used_at > LAST_USED_GRAIN:
         with tenant_scope(row.workspace_id):

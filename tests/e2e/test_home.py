@@ -1,4 +1,4 @@
-"""How the home page and a client's link look: accessible, no wider than the screen, in light and dark."""
+"""How the home page looks: accessible, no wider than the screen, in light and dark."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from playwright.sync_api import Page, expect
 
 from accounts.tenancy import tenant_scope
 from integrations.models import Connection, RunKind, SyncRun
-from settlement.links import make_link
 from settlement.models import Budget
 from tests.conftest import ARTIFACTS
 from tests.e2e.conftest import PASSWORD, Studio, assert_accessible, assert_no_sideways_scroll
@@ -84,32 +83,3 @@ def test_home_of_a_new_workspace(
     check(page, "home-new", scheme, width)
     page.get_by_role("link", name="Add client").click()
     expect(page.get_by_role("heading", level=1)).to_have_text("Add a client")
-
-
-@looks
-def test_clients_link(
-    scheme: str, width: int, busy: Studio, new_page: Callable[..., Page], sign_in: SignIn
-) -> None:
-    """Made on the client's page, opened by somebody who is nobody here."""
-    page = new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    sign_in(page, f"/clients/{busy.acme.id}/links/")
-    page.get_by_label("Show notes").check()
-    page.get_by_role("button", name="Make link").click()
-    url = page.locator("#new-link").inner_text()
-    check(page, "links", scheme, width)
-    other = new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
-    other.goto(url)
-    expect(other.get_by_role("heading", name="What is left")).to_be_visible()
-    expect(other.get_by_text("Bo and Di")).to_be_visible()
-    check(other, "shared", scheme, width)
-    assert other.context.cookies() == []
-    page.get_by_role("button", name="Revoke").click()
-    expect(page.locator("#notices")).to_contain_text("is revoked")
-    with tenant_scope(busy.admin.workspace_id):
-        late, token = make_link(by=busy.admin, client=busy.acme)
-        type(late).objects.filter(pk=late.pk).update(expires_at=timezone.now())
-    for gone in (url, f"{busy.url}/shared/{token}/"):
-        answer = other.request.get(gone)
-        assert answer.status == 404
-    other.set_content(other.request.get(url).text())
-    expect(other.get_by_role("heading", level=1)).to_have_text("This link is no longer good")

@@ -136,7 +136,7 @@ SPOTS = [
     Spot("session-end", ("session",), post=True),
 ]
 # theme and a client's link are anybody's; the switch is tested with the switcher.
-OPEN = {"shared", "theme", "workspace-switch"}
+OPEN = {"shared", "shared-client", "theme", "workspace-switch"}
 named = pytest.mark.parametrize("spot", SPOTS, ids=lambda spot: spot.name)
 
 

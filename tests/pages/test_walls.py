@@ -222,6 +222,10 @@ def test_pages_that_say_what_went_wrong(marked: tuple[Membership, list[UUID | in
             "/clients/x/",
             "/api/nothing/",
             "/accounts/password/reset/key/1-x/",
+            "/accounts/password/reset/key/1-set-password/",
+            "/accounts/password/reset/link/",
+            "/accounts/confirm-email/link/",
+            "/shared/",
         ):
             answer = client.get(path, follow=True)
             if is_page(answer):
@@ -268,7 +272,8 @@ from django.conf import settings
 print(settings.SESSION_COOKIE_NAME, settings.SESSION_COOKIE_SECURE, settings.SESSION_COOKIE_HTTPONLY, settings.DEBUG)
 from accounts.adapter import DEVICE_COOKIE
 from config.headers import NoticeCookie
-print(DEVICE_COOKIE, NoticeCookie.cookie_name, settings.THEME_COOKIE_NAME)
+from settlement.link_views import COOKIE
+print(DEVICE_COOKIE, NoticeCookie.cookie_name, settings.THEME_COOKIE_NAME, COOKIE)
 print(Client().get("/api/v1/me/", headers={"host": "time.example.com"}).status_code)
 """
     import os
@@ -293,6 +298,6 @@ print(Client().get("/api/v1/me/", headers={"host": "time.example.com"}).status_c
         "__Host-csrftoken True / Lax ''",
         "400",
         "__Host-sessionid True True False",
-        "__Host-device __Host-messages __Host-theme",
+        "__Host-device __Host-messages __Host-theme __Host-link-key-",
         "403",
     ], done.stderr

@@ -103,7 +103,7 @@ PAGES = [
     ),
     Door(r"/integrations/harvest/.*", read=MANAGERS),
 ]
-# Neither pages of a workspace nor operations: what anybody may ask. A shared page asks for the secret in its address.
+# Neither pages of a workspace nor operations: what anybody may ask. A shared page asks for its link.
 OPEN = re.compile(r"/(healthz|readyz|metrics|theme/|mail/.*|accounts/.*|api/.*)|/shared/.*")
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -14,12 +15,14 @@ from django.test import Client as Browser
 from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
+from accounts.fragments import key_in
 from accounts.models import AuditEvent, Membership
 from accounts.rest.throttling import Count
 from accounts.tenancy import SPAN_CLIENT_LINK, span, tenant_scope
 from clients.models import Client
 from settlement import link_views
 from settlement.link_selectors import month_of, report_of
+from settlement.link_views import COOKIE, MOST_OPEN
 from settlement.links import make_link, open_link, revoke_link
 from settlement.models import Budget, ClientLink
 from tests.factories import (
@@ -31,6 +34,7 @@ from tests.factories import (
     make_work_item,
     make_workspace,
 )
+from tests.fragments import follow
 from tests.pages.conftest import Visit, visit  # noqa: F401  (a fixture)
 from tests.rest.client import Api
 from timelogs.models import TimeLog
@@ -38,7 +42,7 @@ from timelogs.services import delete_time_log
 
 pytestmark = pytest.mark.django_db
 
-GONE = "This link is no longer good"
+GONE = "This link does not open"
 
 
 @pytest.fixture
@@ -57,8 +61,16 @@ def link_of(by: Membership, client: Client, **values: Any) -> tuple[ClientLink, 
         return make_link(by=by, client=client, **values)
 
 
+def enter(token: str, browser: Browser | None = None) -> tuple[Browser, Any]:
+    """A browser that was led to a link, and what the server answered to its token."""
+    browser = browser or Browser()
+    return browser, browser.post("/shared/", {"key": token})
+
+
 def opened(token: str, **query: Any) -> Any:
-    return Browser().get(f"/shared/{token}/", query)
+    """The page that a link opens, or the answer that there is none."""
+    browser, answer = enter(token)
+    return browser.get(answer["Location"], query) if answer.status_code == 303 else answer
 
 
 def text(answer: Any) -> str:
@@ -171,12 +183,14 @@ def test_report_has_the_months_around_it(admin: Membership, acme: Client) -> Non
 def test_page_takes_as_many_queries_for_much_as_for_little(admin: Membership, acme: Client) -> None:
     today = admin.workspace.today()
     _, token = link_of(admin, acme, show_notes=True)
-    opened(token)
+    browser, entered = enter(token)
 
     def ask() -> int:
         with CaptureQueriesContext(connection) as captured:
-            assert opened(token).status_code == 200
+            assert browser.get(entered["Location"]).status_code == 200
         return len(captured)
+
+    ask()
 
     make_time_log(admin, acme, on=today)
     budget(acme, "1.00")
@@ -190,16 +204,19 @@ def test_page_takes_as_many_queries_for_much_as_for_little(admin: Membership, ac
 
 def test_answer_says_what_browsers_and_crawlers_must_not_do(admin: Membership, acme: Client) -> None:
     _, token = link_of(admin, acme)
-    for answer in (opened(token), opened("nonsense")):
+    browser, entered = enter(token)
+    for answer in (entered, opened(token), opened("nonsense"), browser.get("/shared/")):
         assert answer["X-Robots-Tag"] == "noindex, nofollow, noarchive"
         assert answer["Referrer-Policy"] == "no-referrer"
         assert "private" in answer["Cache-Control"]
         assert "no-store" in answer["Cache-Control"]
-        assert "Set-Cookie" not in answer.headers
-        assert not answer.cookies
-        assert '<meta name="robots" content="noindex' in answer.content.decode()
-    assert Browser().post(f"/shared/{token}/").status_code == 405
-    assert Browser().head(f"/shared/{token}/").status_code == 200
+        if answer is not entered:
+            assert not answer.cookies
+            assert '<meta name="robots" content="noindex' in answer.content.decode()
+    for path in ("/shared/", entered["Location"]):
+        assert browser.head(path).status_code == 200
+        assert browser.put(path).status_code == 405
+    assert browser.post(entered["Location"]).status_code == 405
 
 
 def test_whoever_is_signed_in_sees_the_same(
@@ -213,9 +230,10 @@ def test_whoever_is_signed_in_sees_the_same(
     expected = opened(token).content
     for person in (admin, stranger):
         browser = visit(person)
-        before = browser.cookies.output()
-        assert browser.get(f"/shared/{token}/").content == expected
-        assert browser.cookies.output() == before
+        before = set(browser.cookies)
+        _, answer = enter(token, browser)
+        assert browser.get(answer["Location"]).content == expected
+        assert {name for name in browser.cookies if not name.startswith(COOKIE)} == before
 
 
 def test_notes_are_text(admin: Membership, acme: Client) -> None:
@@ -283,12 +301,165 @@ def test_last_use_is_noted_to_the_minute(admin: Membership, acme: Client) -> Non
 def test_address_that_asks_too_often_waits(
     admin: Membership, acme: Client, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    _, token = link_of(admin, acme)
+    row, token = link_of(admin, acme)
     monkeypatch.setattr(link_views, "take", lambda key, rate: Count(rate.limit + 1, 30.0))
-    answer = opened(token)
-    assert answer.status_code == 429
-    assert answer["Retry-After"] == "31"
-    assert "Acme" not in answer.content.decode()
+    browser, entered = enter(token)
+    for answer in (entered, browser.get(f"/shared/{row.id}/")):
+        assert answer.status_code == 429
+        assert answer["Retry-After"] == "31"
+        assert "Acme" not in answer.content.decode()
+        assert not answer.cookies
+
+
+# --- What a browser keeps of it --------------------------------------------------------------------------------------
+def test_cookie_is_of_one_link_and_ends_with_it(admin: Membership, acme: Client, settings: Any) -> None:
+    row, token = link_of(admin, acme, expires_at=timezone.now() + timedelta(days=3))
+    _, answer = enter(token)
+    assert (answer.status_code, answer["Location"]) == (303, f"/shared/{row.id}/")
+    assert [*answer.cookies] == [f"link-key-{row.id.hex}"]
+    (cookie,) = answer.cookies.values()
+    assert cookie.value == token
+    assert (cookie["httponly"], cookie["samesite"], cookie["path"], cookie["domain"]) == (
+        True,
+        "Lax",
+        "/",
+        "",
+    )
+    assert (
+        timedelta(days=3) - timedelta(minutes=1) < timedelta(seconds=cookie["max-age"]) <= timedelta(days=3)
+    )
+    assert not cookie["secure"]
+    settings.SESSION_COOKIE_SECURE = True
+    (cookie,) = enter(token)[1].cookies.values()
+    assert cookie["secure"]
+
+
+def test_page_opens_to_the_cookie_of_its_own_link_alone(
+    admin: Membership, stranger: Membership, acme: Client
+) -> None:
+    """Without it, with another link's, or with a token that is good elsewhere: as if there were no such link."""
+    row, token = link_of(admin, acme)
+    beside, other = link_of(admin, make_client(admin.workspace, "Brook"))
+    _, theirs = link_of(stranger, make_client(stranger.workspace))
+    unknown = Browser().get("/shared/00000000-0000-7000-8000-000000000000/")
+    assert unknown.status_code == 404
+    for name, value in [
+        (None, ""),
+        (f"{COOKIE}{beside.id.hex}", other),
+        (f"{COOKIE}{beside.id.hex}", token),
+        (f"{COOKIE}{row.id.hex}", other),
+        (f"{COOKIE}{row.id.hex}", theirs),
+        (f"{COOKIE}{row.id.hex}", "x"),
+        (f"{COOKIE}{row.id.hex}", f"{token}x"),
+        (f"{COOKIE}{row.id}", token),
+    ]:
+        browser = Browser()
+        if name:
+            browser.cookies[name] = value
+        answer = browser.get(f"/shared/{row.id}/")
+        assert (answer.status_code, answer.content) == (404, unknown.content), name
+    browser.cookies[f"{COOKIE}{row.id.hex}"] = token
+    assert browser.get(f"/shared/{row.id}/").status_code == 200
+
+
+def test_links_are_open_side_by_side(admin: Membership, acme: Client) -> None:
+    """As a browser sends them: one cookie each, so that two that are opened at once do not take each other's place."""
+    brook = make_client(admin.workspace, "Brook")
+    browser, first = enter(link_of(admin, acme)[1])
+    _, second = enter(link_of(admin, brook)[1], browser)
+    for answer, name in ((first, "Acme"), (second, "Brook")):
+        for query in ({}, {"month": f"{admin.workspace.today():%Y-%m}"}):
+            assert name in text(browser.get(answer["Location"], query))
+
+
+def test_browser_forgets_the_oldest_of_many(admin: Membership, acme: Client) -> None:
+    browser = Browser()
+    browser.cookies["theme"] = "dark"
+    browser.cookies[f"{COOKIE}no-id"] = "x"
+    made = [link_of(admin, acme) for _ in range(MOST_OPEN + 2)]
+    for _, token in made:
+        assert enter(token, browser)[1].status_code == 303
+    kept = {name for name, one in browser.cookies.items() if one.value}
+    assert kept == {"theme", f"{COOKIE}no-id"} | {f"{COOKIE}{row.id.hex}" for row, _ in made[2:]}
+    assert browser.get(f"/shared/{made[0][0].id}/").status_code == 404
+    assert browser.get(f"/shared/{made[2][0].id}/").status_code == 200
+
+
+def test_revoked_link_is_shut_at_once_and_forgotten(admin: Membership, acme: Client) -> None:
+    row, token = link_of(admin, acme)
+    late, expired = link_of(admin, acme)
+    browser, _ = enter(token)
+    enter(expired, browser)
+    for one in (row, late):
+        assert browser.get(f"/shared/{one.id}/").status_code == 200
+    with tenant_scope(admin.workspace_id):
+        revoke_link(link=row, by=admin)
+        ClientLink.objects.filter(pk=late.pk).update(expires_at=timezone.now() - timedelta(seconds=1))
+    for one in (row, late):
+        answer = browser.get(f"/shared/{one.id}/")
+        assert answer.status_code == 404
+        assert GONE in answer.content.decode()
+        assert not browser.cookies[f"{COOKIE}{one.id.hex}"].value
+
+
+def test_no_address_has_the_token(
+    admin: Membership, acme: Client, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not where it leads, nor in any page, nor in the log, whatever becomes of it."""
+    caplog.set_level(logging.DEBUG)
+    row, token = link_of(admin, acme)
+    browser, answer = enter(token)
+    answers = [answer, browser.get(answer["Location"]), browser.get("/shared/")]
+    with tenant_scope(admin.workspace_id):
+        revoke_link(link=row, by=admin)
+    answers += [browser.get(answer["Location"]), enter(token)[1]]
+    monkeypatch.setattr(link_views, "take", lambda key, rate: Count(rate.limit + 1, 30.0))
+    answers.append(enter(token, browser)[1])
+    assert [one.status_code for one in answers] == [303, 200, 200, 404, 404, 429]
+    secret = token.partition(".")[0]
+    for one in answers:
+        assert secret not in one.content.decode()
+        assert secret not in str(one.headers)
+    assert caplog.records
+    assert not [line for line in caplog.messages if secret in line]
+
+
+@pytest.mark.parametrize(
+    "pasted",
+    [
+        "{url}", "{token}", "  {url}\n", "<{url}>", "{url}.", "({url})", "#{token}", "{broken}", "{escaped}",
+        "Your link: {url}",
+    ],
+)  # fmt: skip
+def test_link_is_read_however_it_was_pasted(pasted: str, admin: Membership, acme: Client) -> None:
+    row, token = link_of(admin, acme)
+    url = f"https://time.example.com/shared/#{token}"
+    broken, escaped = f"{url[:70]}\r\n {url[70:]}", url.replace("#", "%23")
+    given = pasted.format(url=url, token=token, broken=broken, escaped=escaped)
+    assert enter(given)[1].headers.get("Location") == f"/shared/{row.id}/"
+
+
+@pytest.mark.parametrize(
+    "pasted", ["", "#", "  ", "x" * 5000, "\x00", "https://time.example.com/shared/#", "é.ü"]
+)
+def test_what_is_no_link_is_answered_like_one_that_is_gone(pasted: str) -> None:
+    assert key_in(pasted) == ""
+    _, answer = enter(pasted)
+    assert answer.status_code == 404
+    assert answer.content == enter("never.given-out")[1].content
+
+
+def test_form_needs_no_token_as_it_touches_nothing_else(admin: Membership, acme: Client) -> None:
+    """Whoever could forge it may as well send a link: it opens that link, and leaves what is open and who is in."""
+    row, token = link_of(admin, acme)
+    browser = Browser(enforce_csrf_checks=True)
+    browser.force_login(admin.user)
+    enter(link_of(admin, make_client(admin.workspace, "Brook"))[1], browser)
+    before = {name: one.value for name, one in browser.cookies.items()}
+    _, answer = enter(token, browser)
+    assert answer.status_code == 303
+    after = {name: one.value for name, one in browser.cookies.items()}
+    assert after == before | {f"{COOKIE}{row.id.hex}": token}
 
 
 # --- The span --------------------------------------------------------------------------------------------------------
@@ -316,10 +487,10 @@ def test_api_makes_lists_and_revokes(admin: Membership, acme: Client) -> None:
     made = api.post("client-links/", {"client": str(acme.id), "show_notes": True})
     assert made.status_code == 201
     body = made.json()
-    assert re.fullmatch(r"http://testserver/shared/[\w-]{43}\.[\w-]{43}/", body["url"])
+    assert re.fullmatch(r"http://testserver/shared/#[\w-]{43}\.[\w-]{43}", body["url"])
     ends = datetime.fromisoformat(body["expires_at"])
     assert timedelta(days=89) < ends - timezone.now() <= timedelta(days=90)
-    assert Browser().get(body["url"]).status_code == 200
+    assert follow(Browser(), body["url"])["Location"] == f"/shared/{body['id']}/"
     (listed,) = api.get("client-links/").json()["results"]
     assert "url" not in listed
     assert listed["created_by"] == str(admin.user_id)
@@ -328,7 +499,7 @@ def test_api_makes_lists_and_revokes(admin: Membership, acme: Client) -> None:
     assert api.get("client-links/", client=str(make_client(admin.workspace).id)).json()["results"] == []
     for _ in range(2):
         assert api.delete(f"client-links/{listed['id']}/").status_code == 204
-    assert Browser().get(body["url"]).status_code == 404
+    assert follow(Browser(), body["url"]).status_code == 404
     assert api.get(f"client-links/{listed['id']}/").json()["revoked_at"] is not None
     assert api.patch(f"client-links/{listed['id']}/", {"show_notes": False}).status_code == 405
 
@@ -370,17 +541,19 @@ def test_page_makes_shows_once_and_revokes(admin: Membership, acme: Client, visi
     answer = browser.post(path, {"until": str(today), "show_notes": "on"})
     assert answer.status_code == 200
     (url,) = re.findall(r'<code id="new-link">http://testserver(.*?)</code>', answer.content.decode())
-    assert text(Browser().get(url)).startswith("Acme")
-    assert f"good until {today.day} {today:%B %Y}" in text(Browser().get(url))
+    anybody = Browser()
+    shown = text(anybody.get(follow(anybody, url)["Location"]))
+    assert shown.startswith("Acme")
+    assert f"good until {today.day} {today:%B %Y}" in shown
     page = browser.get(path).content.decode()
-    assert url not in page
+    assert url.partition("#")[2] not in page
     assert "Hours and notes" in page
     with tenant_scope(admin.workspace_id):
         row = ClientLink.objects.get()
     assert timezone.now() < row.expires_at <= timezone.now() + timedelta(days=1)
     answer = browser.post(f"{path}{row.id}/revoke/", follow=True)
     assert "is revoked" in answer.content.decode()
-    assert Browser().get(url).status_code == 404
+    assert follow(Browser(), url).status_code == 404
     for until in ("", "soon", str(today - timedelta(days=1)), str(today + timedelta(days=366))):
         answer = browser.post(path, {"until": until})
         assert answer.status_code == 422, until
