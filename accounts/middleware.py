@@ -112,8 +112,15 @@ def locked_out(request: HttpRequest) -> HttpResponse:
     if request.htmx:  # type: ignore[attr-defined]
         return HttpResponseClientRedirect(place)
     if request.method == "GET":
-        place += "?" + urlencode({"next": request.get_full_path()})
+        place += "?" + urlencode({"next": asked_for(request)})
     return redirect(place)
+
+
+def asked_for(request: HttpRequest) -> str:
+    """The address of a request, to come back to. A view whose query is for it alone says so: `secret_query = True`."""
+    asked = request.resolver_match
+    secret = asked is not None and getattr(asked.func, "secret_query", False)
+    return request.path if secret else request.get_full_path()
 
 
 def crossed(request: HttpRequest, error: IntegrityError) -> HttpResponse:

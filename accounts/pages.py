@@ -26,7 +26,7 @@ from django.utils.http import url_has_allowed_host_and_scheme
 from django_htmx.http import HttpResponseClientRedirect, trigger_client_event
 
 from accounts.errors import Forbidden, Invalid, PlanRequired, ServiceError
-from accounts.middleware import Tenancy, WorkspaceRequest
+from accounts.middleware import Tenancy, WorkspaceRequest, asked_for
 
 View = Callable[..., HttpResponseBase]
 Result = TypeVar("Result")
@@ -84,7 +84,7 @@ def sign_in(request: HttpRequest) -> HttpResponseBase:
     """The way to sign in, and back to the page that was asked for."""
     if request.htmx:  # type: ignore[attr-defined]
         return HttpResponseClientRedirect(redirect_to_login("/").url)
-    return redirect_to_login(request.get_full_path() if request.method == "GET" else "/")
+    return redirect_to_login(asked_for(request) if request.method == "GET" else "/")
 
 
 # --- What is said ----------------------------------------------------------------------------------------------------

@@ -83,6 +83,9 @@ def callback(request: WorkspaceRequest) -> HttpResponse:
     return _connected(request, found)
 
 
+callback.secret_query = True  # type: ignore[attr-defined]  # a code is not carried on to where one signs in
+
+
 @unscoped
 @require_http_methods(["GET", "POST"])
 @managers_only

@@ -13,7 +13,7 @@ from django.http import HttpResponse
 from django.test import Client
 from django.utils import timezone
 
-from accounts.models import Membership, Role
+from accounts.models import Membership, Role, Workspace
 from accounts.tenancy import tenant_scope
 from clients.services import save_client, save_project
 from harvest.consents import forget_old_consents
@@ -177,6 +177,19 @@ def test_nobody_signed_in_is_asked_to_sign_in(browser: Client, sandbox: Sandbox)
     back = allowed(sandbox, begun(browser))
     answer = Client().get(back)
     assert (answer.status_code, urlsplit(answer["Location"]).path) == (302, "/accounts/login/")
+
+
+def test_code_is_carried_to_no_address_of_ours(browser: Client, admin: Membership, sandbox: Sandbox) -> None:
+    """Neither to where one signs in, nor to where one sets up a second factor: it is begun anew from there."""
+    back = allowed(sandbox, begun(browser))
+    for asked in (Client(), browser):
+        with tenant_scope(admin.workspace_id):
+            Workspace.objects.filter(pk=admin.workspace_id).update(require_second_factor=asked is browser)
+        place = asked.get(back)["Location"]
+        assert parse_qs(urlsplit(place).query) == {"next": [urlsplit(back).path]}
+    with tenant_scope(admin.workspace_id):
+        Workspace.objects.filter(pk=admin.workspace_id).update(require_second_factor=False)
+    refused(browser.get(urlsplit(back).path), "not an answer to something that was started here")
 
 
 def test_ten_minutes_is_the_end(browser: Client, admin: Membership, sandbox: Sandbox) -> None:
