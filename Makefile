@@ -5,6 +5,9 @@ UV ?= uv
 LOCK := $(UV) pip compile pyproject.toml --universal --python-version 3.11 --generate-hashes \
 	--constraint requirements/weaknesses.in \
 	--no-header --no-emit-index-url --no-emit-find-links --quiet $(LOCKFLAGS)
+WEAKNESSES := requirements/weaknesses.in
+# Today, after one of its two lines.
+NOTE = sed -i "s/^\# $(1): .*/\# $(1): $$(date -u +%F)/" $(WEAKNESSES)
 
 .PHONY: run test check format migrate lock audit erase clean venv
 .DEFAULT_GOAL := run
@@ -33,9 +36,12 @@ lock: ## Write requirements/*.txt anew from pyproject.toml (LOCKFLAGS=--upgrade 
 	@command -v $(UV) >/dev/null || { echo "make lock needs uv: https://docs.astral.sh/uv/"; exit 1; }
 	$(LOCK) -o requirements/base.txt
 	$(LOCK) --constraint requirements/base.txt --extra services --extra dev -o requirements/dev.txt
+	$(if $(filter --upgrade,$(LOCKFLAGS)),$(call NOTE,brought up to date))
 
-audit: ## Ask whether a weakness of a locked package has become known (asks the network)
-	$(UV) tool run pip-audit --disable-pip --require-hashes -r requirements/base.txt
+audit: ## Ask whether a weakness of a locked package has become known (asks the network), and write the day down
+	$(UV) tool run pip-audit --disable-pip --require-hashes -r requirements/dev.txt \
+		$$(sed -n 's/^# open: //p' $(WEAKNESSES) | grep -oE '(PYSEC|GHSA|CVE)-[0-9A-Za-z-]+' | sed 's/^/--ignore-vuln /')
+	$(call NOTE,looked through)
 
 erase: venv ## Forget the data of make run
 	$(PYTHON_IN_VENV) -m dev.services erase

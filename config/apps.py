@@ -1,8 +1,10 @@
 from django.apps import AppConfig
 from django.conf import settings
+from django.core.checks import register
 
 from config.egress import hold_to
 from config.env import PRODUCTION
+from config.supply import check_packages
 
 
 class ConfigConfig(AppConfig):
@@ -11,5 +13,6 @@ class ConfigConfig(AppConfig):
     name = "config"
 
     def ready(self) -> None:
+        register(check_packages, "packages", deploy=True)
         if PRODUCTION:
             hold_to(settings.EGRESS_HOSTS)

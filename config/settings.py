@@ -151,6 +151,7 @@ CELERY_BEAT_SCHEDULE = {
     # Budgets whose time has changed; once a day all of them, for periods that begin with time logged ahead.
     "sweep-budgets": {"task": "settlement.tasks.sweep_budgets", "schedule": 5.0, "options": {"expires": 5}},
     "budgets-daily": {"task": "settlement.tasks.look_at_budgets", "schedule": crontab(minute="20", hour="4")},
+    "packages-daily": {"task": "config.tasks.look_at_packages", "schedule": crontab(minute="40", hour="4")},
     "sweep-tokens": {"task": "harvest.tasks.sweep_tokens", "schedule": 60.0, "options": {"expires": 60}},
 }
 CELERY_BEAT_SCHEDULE_FILENAME = env.str("CELERY_BEAT_SCHEDULE_FILE", "celerybeat-schedule")

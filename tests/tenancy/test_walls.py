@@ -76,6 +76,7 @@ def test_a_span_shows_the_tables_that_name_it_alone(name: str, admin: Membership
 # Tasks without a workspace: what they read over all of them they read in a span, and they write in scopes.
 SWEEPS = {
     "accounts.tasks.sweep",
+    "config.tasks.look_at_packages",  # asks the database nothing
     "harvest.tasks.harvest_nightly",
     "harvest.tasks.read_changes",
     "harvest.tasks.sweep_pushes",
