@@ -92,6 +92,20 @@ def reencrypt_second_factors() -> int:
 
 
 @sensitive_variables()
+def factors_under_older_keys() -> int:
+    """How many secrets of apps the newest of FIELD_KEYS does not open."""
+    newest, found = Fernet(settings.FIELD_KEYS[0]), 0
+    for data in (
+        Authenticator.objects.filter(type=Authenticator.Type.TOTP).values_list("data", flat=True).iterator()
+    ):
+        try:
+            newest.decrypt(data[HIDDEN].encode())
+        except InvalidToken:
+            found += 1
+    return found
+
+
+@sensitive_variables()
 def _anew(token: str, newest: Fernet, cipher: MultiFernet) -> str:
     try:
         newest.decrypt(token.encode())

@@ -46,9 +46,14 @@ ENVIRONMENT: str = env.str("TIMEBRIDGE_ENV", "development")
 if ENVIRONMENT not in {"development", "production"}:
     raise environ.ImproperlyConfigured("TIMEBRIDGE_ENV must be 'development' or 'production'.")
 PRODUCTION = ENVIRONMENT == "production"
-# What a process is, where it is given no secrets as it needs none: beat tells the time, migrate changes tables.
+# What a process is, where it is given no secret that it does not need: beat tells the time, migrate changes tables, and
+# whatever is signed or checked is so by the web.
 PROCESS: str = env.str("TIMEBRIDGE_PROCESS", "")
-WITHOUT_SECRETS = frozenset({"beat", "migrate"})
+WITHOUT_SECRETS = {
+    "beat": {"SECRET_KEY", "FIELD_KEYS"},
+    "migrate": {"SECRET_KEY", "FIELD_KEYS"},
+    "worker": {"SECRET_KEY"},
+}
 
 
 def secret(name: str, development_default: str) -> str:
@@ -56,7 +61,7 @@ def secret(name: str, development_default: str) -> str:
     value: str = env.str(name, "")
     if value and not (PRODUCTION and value == development_default):
         return value
-    if PRODUCTION and PROCESS in WITHOUT_SECRETS:
+    if PRODUCTION and name in WITHOUT_SECRETS.get(PROCESS, ()):
         # Signers are made when modules load. What this one signed, nobody would take; nothing is encrypted at all.
         return secrets.token_urlsafe(64) if name == "SECRET_KEY" else ""
     if PRODUCTION:

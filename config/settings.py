@@ -12,6 +12,8 @@ from config.logs import FORMAT
 # --- Core ------------------------------------------------------------------------------------------------------------
 DEBUG: bool = env.bool("DEBUG", False)
 SECRET_KEY = secret("SECRET_KEY", "development-only-secret-key-that-production-refuses-to-start-with")
+# Those before it, newest first: what they signed is still good, and nothing is signed by them.
+SECRET_KEY_FALLBACKS: list[str] = [one for one in env.str("SECRET_KEY_FALLBACKS", "").split(",") if one]
 # Newest first: fields are written with the first key and read with any of them.
 FIELD_KEYS: list[str] = [
     key.strip()

@@ -14,6 +14,7 @@ from django.views.decorators.debug import sensitive_variables
 from psycopg import sql
 
 from accounts.models import Workspace
+from accounts.rest.idempotency import answers_under_older_keys
 from accounts.tenancy import SPAN_SWEEP, TenantModel, span, tenant_scope
 from integrations.fields import EncryptedTextField, cipher
 
@@ -48,6 +49,22 @@ def reencrypt_all() -> int:
     Raises InvalidToken where no key opens a value.
     """
     return sum(_reencrypt(workspace_id, column) for workspace_id in _workspaces() for column in columns())
+
+
+@sensitive_variables()
+def count_under_older_keys() -> int:
+    """How many secrets of all workspaces are not under the newest key, and so need an older one."""
+    found = 0
+    for workspace_id in _workspaces():
+        with tenant_scope(workspace_id), connection.cursor() as cursor:
+            for column in columns():
+                kept = sql.SQL("SELECT {name} FROM {table} WHERE workspace_id = %s AND {name} <> ''").format(
+                    table=sql.Identifier(column.table), name=sql.Identifier(column.name)
+                )
+                cursor.execute(kept, [workspace_id])
+                found += sum(not _is_newest(token) for (token,) in cursor.fetchall())
+            found += answers_under_older_keys()
+    return found
 
 
 def _workspaces() -> Iterator[UUID]:

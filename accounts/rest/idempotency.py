@@ -19,7 +19,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 from typing import Any
 
-from cryptography.fernet import Fernet, MultiFernet
+from cryptography.fernet import Fernet, InvalidToken, MultiFernet
 from django.conf import settings
 from django.db import connection
 from django.db.models import QuerySet
@@ -175,6 +175,20 @@ def _mine(tenancy: Tenancy, key: str, claimed_at: datetime) -> QuerySet[Idempote
     return IdempotencyRecord.objects.filter(
         workspace=tenancy.workspace, user_id=tenancy.user.id, key=key, created_at=claimed_at
     )
+
+
+def answers_under_older_keys() -> int:
+    """How many kept answers of the workspace in scope, that may still be asked for, the newest key does not open."""
+    newest, since = Fernet(settings.FIELD_KEYS[0]), timezone.now() - KEPT
+    found = 0
+    for body in IdempotencyRecord.objects.filter(created_at__gt=since, status__gt=0).values_list(
+        "body", flat=True
+    ):
+        try:
+            newest.decrypt(bytes(body))
+        except InvalidToken:
+            found += 1
+    return found
 
 
 def _cipher() -> MultiFernet:

@@ -7,15 +7,14 @@ import re
 import subprocess
 import sys
 from datetime import date
-from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
-from cryptography.fernet import Fernet
 from django.conf import settings
 
 from config.supply import NOTES, read
+from config.vault import KINDS, files
 from dev.state import CHECKOUT
 
 APPLICATION = ("web", "worker", "beat", "migrate")
@@ -67,20 +66,30 @@ def test_settings_read_each_variable_that_the_application_gets(compose: dict[str
 
 def test_each_process_gets_the_secrets_that_it_needs(compose: dict[str, Any]) -> None:
     services = compose["services"]
-    both = {"secret_key", "field_keys", "email_url", "harvest_client_secret"}
-    assert {name: set(one["secrets"]) for name, one in services.items() if one.get("secrets")} == {
-        "web": both,
-        "worker": both,
+    inside = {"field_keys", "email_url", "harvest_client_secret"}
+    all_ = inside | {"secret_key", "secret_key_fallbacks"}
+    assert {name: set(one.get("secrets", [])) for name, one in services.items()} == {
+        "web": all_,
+        "worker": inside,
+        "beat": set(),
+        "migrate": set(),
+        "certificates": set(),
+        "proxy": set(),
+        "postgres": set(),
+        "redis": set(),
     }
+    # What the vault opens, and a place in memory that a container sees by these names alone.
+    assert all_ == set(files({name: [{"value": ""}] for name in KINDS}))
     assert {name: one["file"] for name, one in compose["secrets"].items()} == {
-        name: f"./secrets/{name}" for name in both
+        name: f"${{SECRETS_DIR:-/run/timebridge}}/{name}" for name in all_
     }
-    for name in ("web", "worker"):
-        files = {key: value for key, value in services[name]["environment"].items() if key.endswith("_FILE")}
-        assert files == {f"{one.upper()}_FILE": f"/run/secrets/{one}" for one in both}
-    for name in ("beat", "migrate"):
+    for one in services.values():
+        assert not re.search(r"SECRETS_DIR|timebridge/|vault", str(one.get("volumes")))
+    for service in services.values():
+        given = {key: value for key, value in service.get("environment", {}).items() if key.endswith("_FILE")}
+        assert given == {f"{one.upper()}_FILE": f"/run/secrets/{one}" for one in service.get("secrets", [])}
+    for name in ("web", "worker", "beat", "migrate"):
         assert services[name]["environment"]["TIMEBRIDGE_PROCESS"] == name
-        assert not [one for one in services[name]["environment"] if one.endswith("_FILE")]
     # Each its own key, which nobody else sees but who makes them.
     mounts = {name: [str(one) for one in service.get("volumes", [])] for name, service in services.items()}
     for name in ("web", "worker", "beat", "migrate", "postgres", "redis"):
@@ -145,39 +154,36 @@ def lines_of(path: str) -> list[str]:
     return [line for line in (CHECKOUT / path).read_text().splitlines() if line and not line.startswith("#")]
 
 
-def test_secrets_are_made_once_and_are_good(tmp_path: Path) -> None:
-    place = tmp_path / "secrets"
-    make_them = ["sh", CHECKOUT / "docker/secrets.sh", place]
-    subprocess.run(make_them, check=True)
-    made = {path.name: path.read_text() for path in place.iterdir()}
-    assert made.keys() == {"secret_key", "field_keys", "email_url", "harvest_client_secret"}
-    assert len(made["secret_key"]) == 96
-    Fernet(made["field_keys"])
-    assert place.stat().st_mode & 0o777 == 0o700
-    (place / "email_url").chmod(0o600)
-    (place / "email_url").write_text("smtp+tls://u:p@mail.example.com:587\n")
-    subprocess.run(make_them, check=True)
-    again = {path.name: path.read_text() for path in place.iterdir()}
-    assert again == made | {"email_url": "smtp+tls://u:p@mail.example.com:587\n"}
-    files = {f"{name.upper()}_FILE": str(place / name) for name in made}
-    show = (
-        "from django.conf import settings as s; print(s.SECRET_KEY, s.FIELD_KEYS, s.EMAIL_HOST, s.EMAIL_PORT)"
-    )
-    done = in_production("shell", "-c", show, SECRET_KEY="", FIELD_KEYS="", **files)
-    assert done.returncode == 0, done.stderr
-    assert (
-        done.stdout.split("\n")[-2] == f"{made['secret_key']} ['{made['field_keys']}'] mail.example.com 587"
-    )
+def test_secrets_are_in_no_image_and_no_commit() -> None:
+    """Sealed or not. That the source has none either: what production has as a default, it refuses to start with."""
+    allowed = set(re.findall(r"^!(.+)", (CHECKOUT / ".dockerignore").read_text(), re.MULTILINE))
+    assert not {"vault", "secrets", ".env", "docker"} & {one.partition("/")[0] for one in allowed}
+    assert {"/vault/", "/secrets/"} <= set((CHECKOUT / ".gitignore").read_text().splitlines())
+    dockerfile = (CHECKOUT / "Dockerfile").read_text()
+    assert not re.search(r"^(ARG|.*--mount=type=secret)", dockerfile, re.MULTILINE)
+    assert set(re.findall(r"(?:SECRET|KEY|PASSWORD|TOKEN)\w*=(\S*)", dockerfile)) == {"unused"}
 
 
-@pytest.mark.parametrize("process", ["beat", "migrate"])
-def test_who_needs_no_secret_starts_without(process: str) -> None:
-    without = {"SECRET_KEY": "", "FIELD_KEYS": "", "TIMEBRIDGE_PROCESS": process}
+@pytest.mark.parametrize(
+    ("process", "keys"), [("beat", ""), ("migrate", ""), ("worker", PRODUCTION["FIELD_KEYS"])]
+)
+def test_who_needs_no_secret_starts_without(process: str, keys: str) -> None:
+    """What is signed and checked is so by the web alone; who tells the time and changes tables opens nothing either."""
+    without = {"SECRET_KEY": "", "FIELD_KEYS": keys, "TIMEBRIDGE_PROCESS": process}
     done = in_production("migrate", "--plan", **without)
     assert done.returncode == 0, done.stderr
     show = "from django.conf import settings; print(settings.FIELD_KEYS, len(settings.SECRET_KEY))"
     done = in_production("shell", "-c", show, **without)
-    assert done.stdout.split("\n")[-2] == "[] 86", done.stderr
+    assert done.stdout.split("\n")[-2] == f"{[keys] if keys else []} 86", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("process", "missing"), [("web", "SECRET_KEY"), ("web", "FIELD_KEYS"), ("worker", "FIELD_KEYS")]
+)
+def test_who_needs_one_does_not_start_without(process: str, missing: str) -> None:
+    done = in_production("check", TIMEBRIDGE_PROCESS=process, **{missing: ""})
+    assert done.returncode != 0
+    assert f"Set {missing} in the environment" in done.stderr
 
 
 def test_every_process_of_the_application_is_there_and_healthy(compose: dict[str, Any]) -> None:

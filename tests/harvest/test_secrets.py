@@ -8,12 +8,14 @@ import os
 import subprocess
 import sys
 import threading
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 import responses
+import time_machine
 from cryptography.fernet import Fernet
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
@@ -22,6 +24,7 @@ from django.test import Client, RequestFactory
 from django.views.debug import ExceptionReporter
 
 from accounts.models import AuditEvent, Notice
+from accounts.rest.idempotency import KEPT
 from accounts.tenancy import tenant_scope
 from harvest import oauth
 from harvest.credentials import check_token, open_client, open_with, save_connection
@@ -33,8 +36,10 @@ from harvest.sandbox.state import ADMIN_TOKEN
 from harvest.tasks import renew_token, run_import, sweep_tokens
 from integrations.models import Connection, RunEntry, SyncRun
 from integrations.reencrypt import Column, columns, reencrypt_all
+from tests.accounts.test_mfa import give_app
 from tests.factories import make_key
 from tests.harvest.conftest import Studio, build_studio, connect, make_admin
+from tests.rest.client import Api
 
 pytestmark = pytest.mark.django_db
 
@@ -76,6 +81,32 @@ def test_the_command_brings_every_secret_of_every_workspace_under_the_newest_key
     assert capsys.readouterr().out == "Written under the newest key: 0.\n"
     with tenant_scope(admins[-1].workspace_id):
         assert raw() == before
+
+
+def test_it_says_when_the_keys_before_the_newest_are_needed_no_more(
+    sandbox: Sandbox, settings: Any, capsys: Any
+) -> None:
+    """Of a vault: rotated, every secret brought under the new key, answers to repeat forgotten; and retired."""
+    settings.FIELD_KEYS = [OLD]
+    admins = [make_admin(name=f"Studio {number}") for number in range(2)]
+    for admin in admins:
+        connect(admin)
+    give_app(admins[0].user)
+    Api(admins[1]).post("clients/", {"name": "Acme"}, headers={"Idempotency-Key": "once"})
+    call_command("reencrypt", check=True)
+    assert "those before it may go" in capsys.readouterr().out
+    settings.FIELD_KEYS = [NEW, OLD]
+    with pytest.raises(CommandError, match="or one that is missing: 4"):
+        call_command("reencrypt", check=True)
+    call_command("reencrypt")
+    with pytest.raises(CommandError, match="or one that is missing: 1"):
+        call_command("reencrypt", check=True)
+    with time_machine.travel(datetime.now(UTC) + KEPT, tick=False):
+        call_command("reencrypt", check=True)
+    settings.FIELD_KEYS = [NEW]
+    for admin in admins:
+        with tenant_scope(admin.workspace_id):
+            assert Connection.objects.get().access_token == ADMIN_TOKEN
 
 
 def test_a_key_that_is_missing_is_said_and_changes_nothing(studio: Studio, settings: Any) -> None:
