@@ -17,15 +17,19 @@ import pytest
 import responses
 import time_machine
 from cryptography.fernet import Fernet
+from django.core import signing
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management import CommandError, call_command
 from django.db import connection as database
 from django.test import Client, RequestFactory
 from django.views.debug import ExceptionReporter
 
-from accounts.models import AuditEvent, Notice
+from accounts.export import request_export
+from accounts.models import AuditEvent, DataExport, ExportKind, ExportState, Notice
 from accounts.rest.idempotency import KEPT
+from accounts.tasks import erase_workspace, make_export
 from accounts.tenancy import tenant_scope
+from config.celery import app
 from harvest import oauth
 from harvest.credentials import check_token, open_client, open_with, save_connection
 from harvest.errors import HarvestError
@@ -33,13 +37,15 @@ from harvest.models import Consent
 from harvest.renewal import renewed_token
 from harvest.sandbox import CLIENT_ID, CLIENT_SECRET, Sandbox
 from harvest.sandbox.state import ADMIN_TOKEN
-from harvest.tasks import renew_token, run_import, sweep_tokens
-from integrations.models import Connection, RunEntry, SyncRun
+from harvest.tasks import push_changes, renew_token, run_import, sweep_tokens
+from integrations.models import Connection, RunEntry, RunState, SyncRun
 from integrations.reencrypt import Column, columns, reencrypt_all
+from settlement.tasks import follow_time
 from tests.accounts.test_mfa import give_app
 from tests.factories import make_key
 from tests.harvest.conftest import Studio, build_studio, connect, make_admin
 from tests.rest.client import Api
+from tests.tenancy.test_walls import SWEEPS
 
 pytestmark = pytest.mark.django_db
 
@@ -197,6 +203,43 @@ def oauth_studio(studio: Studio, settings: Any) -> Studio:
         )
     studio.connection.workspace = studio.admin.workspace
     return studio
+
+
+def test_what_workers_do_signs_and_checks_nothing(
+    oauth_studio: Studio, monkeypatch: Any, mailoutbox: list[Any]
+) -> None:
+    """They have no SECRET_KEY (docker-compose.yml): what they signed, nobody would take."""
+    studio = oauth_studio
+    studio.map("projects", {"Website": studio.projects["Website"]})
+    studio.map("tasks", {"Design": studio.types["Design"]})
+    studio.add_entry("Website", "Design", "2026-06-11", "1.00")
+    with studio.scope():
+        exports = [request_export(by=studio.admin, kind=kind) for kind in ExportKind.values]
+
+    def signs(*args: Any, **kwargs: Any) -> None:
+        raise AssertionError("this is the web's")
+
+    for place in (
+        "django.core.signing.Signer.signature",
+        "django.contrib.auth.tokens.PasswordResetTokenGenerator._make_token_with_timestamp",
+        "accounts.adapter.salted_hmac",
+        "accounts.security_log.salted_hmac",
+    ):
+        monkeypatch.setattr(place, signs)
+    with pytest.raises(AssertionError):
+        signing.dumps("x")
+    assert studio.import_window().state == RunState.SUCCEEDED
+    for export in exports:
+        make_export(str(studio.workspace_id), str(export.id))
+    with studio.scope():
+        assert set(DataExport.objects.values_list("state", flat=True)) == {ExportState.READY}
+    renew_token(str(studio.workspace_id), str(studio.connection.id))
+    push_changes(str(studio.workspace_id))
+    follow_time([str(studio.workspace_id)])
+    app.loader.import_default_modules()
+    for name in SWEEPS - {"settlement.tasks.follow_time"}:
+        app.tasks[name].run()
+    erase_workspace(str(studio.workspace_id))
 
 
 def test_no_token_is_anywhere(
