@@ -24,18 +24,22 @@ CAME = PARTS.format(sign="", rows="came")
 WENT = PARTS.format(sign="-", rows="went")
 
 
-def _keep(change: str, came: str, went: str) -> str:
+def _keep(came: str, went: str, both: str) -> str:
     """The triggers' function. As ever, a statement writes rows of its own and touches none that is there."""
     return f"""
 CREATE OR REPLACE FUNCTION timelogs_keep_month_totals() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    IF TG_OP = 'INSERT' THEN {change.format(parts=came)};
-    ELSIF TG_OP = 'DELETE' THEN {change.format(parts=went)};
-    ELSE {change.format(parts=f"{came} UNION ALL {went}")};
+    IF TG_OP = 'INSERT' THEN {came};
+    ELSIF TG_OP = 'DELETE' THEN {went};
+    ELSE {both};
     END IF;
     RETURN NULL;
 END $$;
 """
+
+
+def _changes(change: str, came: str, went: str) -> list[str]:
+    return [change.replace("{parts}", parts) for parts in (came, went, f"{came} UNION ALL {went}")]
 
 
 # Nobody writes time between the emptying and the end of this transaction; who is about to waits.
@@ -80,6 +84,9 @@ class Migration(migrations.Migration):
         *(_added(model, name) for model in NAMES for name in FIELDS),
         migrations.RemoveConstraint("monthtotal", "timelogs_monthtotal_once"),
         migrations.AddConstraint("monthtotal", _once("logs", "seconds", "billable_seconds", "weighted")),
-        migrations.RunSQL(_keep(CHANGE, CAME, WENT), _keep(BEFORE.CHANGE, BEFORE.CAME, BEFORE.WENT)),
+        migrations.RunSQL(
+            _keep(*_changes(CHANGE, CAME, WENT)),
+            _keep(*_changes(BEFORE.CHANGE, BEFORE.CAME, BEFORE.WENT)),
+        ),
         migrations.RunSQL(FILL, migrations.RunSQL.noop),
     ]
