@@ -8,7 +8,6 @@ from typing import Any
 from django.conf import settings
 from django.db import connection
 from django.http import HttpRequest
-from django.urls import NoReverseMatch, reverse
 
 from accounts.middleware import Tenancy
 from accounts.tenancy import tenant_scope
@@ -38,7 +37,6 @@ def frame(request: HttpRequest) -> dict[str, Any]:
         "theme_cookie": settings.THEME_COOKIE_NAME,
         "inbound_count": lambda: counts()[0],
         "notice_count": lambda: counts()[1],
-        "integrations_url": _integrations_url,
         "demo": {"email": EMAIL, "password": PASSWORD, "mail": settings.MAIL_DIR} if settings.DEMO else None,
     }
 
@@ -61,10 +59,3 @@ def _counts(tenancy: Tenancy) -> tuple[int, int]:
         cursor.execute(COUNTS, values)
         inbound, notices = cursor.fetchall()[0]
     return inbound, notices
-
-
-def _integrations_url() -> str:
-    try:
-        return reverse("integrations")
-    except NoReverseMatch:
-        return ""

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from decimal import Decimal
 from functools import cached_property
+from html import escape
 from typing import Any
 from uuid import UUID
 
 from django import forms
 from django.db import connection
 from django.forms.widgets import Input
-from django.utils.html import escape
 from django.utils.safestring import SafeString
 
 from accounts.models import Membership, User, Workspace
@@ -29,7 +29,7 @@ YES_NO = (("true", "Billable"), ("false", "Not billable"))
 def written(attrs: Mapping[str, Any]) -> str:
     """Attributes of an element as Django's templates write them."""
     return "".join(
-        f" {name}" if value is True else f' {name}="{escape(value)}"'
+        f" {name}" if value is True else f' {name}="{escape(str(value))}"'
         for name, value in attrs.items()
         if value is not False
     )
@@ -55,7 +55,7 @@ class Textarea(forms.Textarea):
     def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
         found = {"name": name, **self.build_attrs(self.attrs, attrs)}
         text: Any = self.format_value(value)
-        return SafeString(f"<textarea{written(found)}>\n{escape(text or '')}</textarea>")
+        return SafeString(f"<textarea{written(found)}>\n{escape(str(text or ''))}</textarea>")
 
 
 class DateInput(WrittenInput, forms.DateInput):
@@ -71,8 +71,8 @@ class Select(forms.Select):
     def render(self, name: str, value: Any, attrs: Any = None, renderer: Any = None) -> SafeString:
         chosen = self.format_value(value)
         options = "".join(
-            f'<option value="{escape(key)}"{" selected" if str(key) in chosen else ""}>{escape(words)}</option>'
-            for key, words in self.choices
+            f'<option value="{escape(key)}"{" selected" if key in chosen else ""}>{escape(str(words))}</option>'
+            for key, words in ((str(key), words) for key, words in self.choices)
         )
         found = {"name": name, **self.build_attrs(self.attrs, attrs)}
         return SafeString(f"<select{written(found)}>{options}</select>")
@@ -276,10 +276,13 @@ class FilterForm(forms.Form):
         if chosen and chosen not in dict(clients):  # an archived one
             archived = clients_of(self.workspace).filter(id=chosen).values_list("id", "name")
             clients = sorted([*clients, *archived], key=lambda one: one[1].lower())
-        projects = projects_of(self.workspace).order_by("name", "id")
+        projects: list[tuple[UUID, str]] = []
+        if chosen:
+            of_client = projects_of(self.workspace).filter(client_id=chosen).order_by("name", "id")
+            projects = list(of_client.values_list("id", "name"))
         return {
             "client": clients,
-            "project": list(projects.filter(client_id=chosen).values_list("id", "name")) if chosen else [],
+            "project": projects,
             "activity_type": choices.types,
             "owner": choices.people,
         }

@@ -15,12 +15,15 @@ from typing import Any
 from urllib.parse import urlencode
 
 from django import template
+from django.core.signals import setting_changed
 from django.forms import BoundField
 from django.template.loader import render_to_string
 from django.templatetags.static import static
+from django.urls import get_script_prefix, reverse
 from django.utils import timezone
 from django.utils.html import conditional_escape, format_html
 from django.utils.safestring import SafeString
+from django_htmx.jinja import htmx_script
 
 from accounts.models import Workspace
 
@@ -122,17 +125,67 @@ def initials(name: str) -> str:
     return "".join(word[0] for word in (words[:1] + words[-1:] if len(words) > 1 else words)).upper()
 
 
+# --- Addresses -------------------------------------------------------------------------------------------------------
+# A page asks for some fifty, the same ones each time: each is found once, and anew where a test has changed settings.
+@lru_cache(maxsize=256)
+def asset_url(path: str) -> str:
+    """Where a static file is, for an attribute."""
+    return escape(static(path))
+
+
+@lru_cache(maxsize=256)
+def _page_url(name: str, prefix: str) -> str:
+    return reverse(name)
+
+
+def page_url(name: str) -> str:
+    """Where a page is whose address says nothing but its name."""
+    return _page_url(name, get_script_prefix())
+
+
+def _forget(**_: Any) -> None:
+    for found in (asset_url, _page_url, _icon, _htmx):
+        found.cache_clear()
+
+
+setting_changed.connect(_forget)
+
+
+@register.simple_tag
+def asset(path: str) -> SafeString:
+    """{% static %}, for the files of every page."""
+    return SafeString(asset_url(path))
+
+
+@register.simple_tag
+def address(page: str) -> SafeString:
+    """{% url %}, for pages whose address says nothing but their name."""
+    return SafeString(escape(page_url(page)))
+
+
+@register.simple_tag
+def htmx() -> SafeString:
+    """The script of htmx; without a nonce, which our policy has none of."""
+    return _htmx()
+
+
+@lru_cache(maxsize=1)
+def _htmx() -> SafeString:
+    return SafeString(htmx_script())
+
+
 # --- Pieces ----------------------------------------------------------------------------------------------------------
 @register.simple_tag
 def icon(name: str, size: str = "") -> SafeString:
     """A symbol of the sprite, beside a word: hidden from screen readers."""
-    return _icon(name, size, static("icons.svg"))
+    return _icon(name, size)
 
 
 @lru_cache(maxsize=512)  # a page has some twenty
-def _icon(name: str, size: str, sprite: str) -> SafeString:
-    return format_html(
-        '<svg class="icon {}" aria-hidden="true"><use href="{}#{}"></use></svg>', size, sprite, name
+def _icon(name: str, size: str) -> SafeString:
+    return SafeString(
+        f'<svg class="icon {escape(size)}" aria-hidden="true">'
+        f'<use href="{asset_url("icons.svg")}#{escape(name)}"></use></svg>'
     )
 
 
@@ -187,24 +240,41 @@ def dialog(content: str, id: str, title: str) -> str:
 
 
 @register.simple_tag(takes_context=True)
-def current(context: dict[str, Any], *prefixes: str) -> SafeString:
-    """aria-current for a link whose place the page is in: its path begins with one of the prefixes."""
-    request = context.get("request")
-    path = request.path if request else ""
-    here = any(path == prefix or (prefix != "/" and path.startswith(prefix)) for prefix in prefixes if prefix)
-    return SafeString('aria-current="page"' if here else "")
+def place(
+    context: dict[str, Any],
+    page: str,
+    symbol: str,
+    words: str,
+    *,
+    also: str = "",
+    count: int = 0,
+    of: str = "",
+) -> SafeString:
+    """A link of the frame to the page of that name; aria-current there, below it, and below the address `also`.
+
+    count: how many are there that are `of` some state ("unread"), told beside the words.
+    """
+    address = page_url(page)
+    path = context["request"].path
+    here = path.startswith((address, also or address)) if address != "/" else path == address
+    mark = ' aria-current="page"' if here else ""
+    said: str = conditional_escape(words)
+    if count:
+        unit = f'<span class="visually-hidden"> {conditional_escape(of)}</span>'
+        said += f'<span class="count">{count}{unit}</span>'
+    return SafeString(f'<a class="place" href="{address}"{mark}>{icon(symbol)} {said}</a>')
 
 
 @register.simple_tag(takes_context=True)
 def query(context: dict[str, Any], **changes: str | None) -> str:
     """This page's query string with some parameters changed (None: dropped); "?" where none is left."""
-    kept = context["request"].GET.copy()
+    kept = dict(context["request"].GET.lists())
     for name, value in changes.items():
         if value is None:
             kept.pop(name, None)
         else:
-            kept[name] = value
-    return "?" + urlencode(list(kept.lists()), doseq=True)
+            kept[name] = [value]
+    return "?" + urlencode(kept, doseq=True)
 
 
 @register.filter

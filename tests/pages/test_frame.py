@@ -1,4 +1,4 @@
-"""The frame of every page: what it counts, how often it asks, where it is drawn."""
+"""The frame of every page: what it counts, how often it asks, where its links lead."""
 
 from __future__ import annotations
 
@@ -8,10 +8,12 @@ from typing import Any
 import pytest
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
+from django.urls import set_script_prefix
 from django.utils import timezone
 
 from accounts.models import Membership, Notice
 from accounts.notices import tell, unread_of
+from accounts.templatetags import ui
 from accounts.tenancy import tenant_scope
 from inbound.models import AdjustmentStatus, ProposalStatus
 from inbound.selectors import adjustments_waiting, waiting
@@ -84,3 +86,71 @@ def test_frame_asks_once_and_pieces_of_a_page_do_not(admin: Membership, visit: V
     with CaptureQueriesContext(connection) as queries:
         browser.get("/time-logs/", headers={"HX-Request": "true", "HX-Target": "list"})
     assert asked(queries) == []
+
+
+# --- Links -----------------------------------------------------------------------------------------------------------
+def links(page: Any) -> dict[str, str]:
+    """The menu: address -> the words of the link."""
+    found = re.findall(r'<a class="place" href="([^"]+)"[^>]*>(.*?)</a>', page.content.decode())
+    return {address: " ".join(re.sub(r"<[^>]+>", " ", words).split()) for address, words in found}
+
+
+def here(page: Any) -> list[str]:
+    return re.findall(r'<a class="place" href="([^"]+)" aria-current="page"', page.content.decode())
+
+
+def test_menu_leads_to_every_place(admin: Membership, visit: Visit) -> None:
+    browser = visit(admin)
+    found = links(browser.get("/"))
+    assert found == {
+        "/": "Home",
+        "/time-logs/": "Time logs",
+        "/inbound/": "Inbound",
+        "/notices/": "Notices",
+        "/clients/": "Clients",
+        "/settlement/": "Settlement",
+        "/integrations/": "Integrations",
+        "/settings/activity-types/": "Activity types",
+        "/settings/people/": "People",
+        "/settings/api-keys/": "API keys",
+        "/settings/audit/": "Audit trail",
+        "/settings/data/": "Data",
+        "/settings/workspace/": "Workspace",
+    }
+    for address in found:
+        page = browser.get(address)
+        assert page.status_code == 200, address
+        assert here(page) == [address]
+
+
+def test_menu_marks_where_a_page_below_a_place_is(admin: Membership, visit: Visit) -> None:
+    browser = visit(admin)
+    client = make_client(admin.workspace)
+    assert here(browser.get(f"/clients/{client.id}/")) == ["/clients/"]
+    assert here(browser.get("/budgets/")) == ["/clients/"]
+    assert here(browser.get("/time-logs/deleted/")) == ["/time-logs/"]
+    assert here(browser.get("/settings/security/")) == []
+
+
+def test_addresses_follow_the_settings(settings: Any) -> None:
+    """They are kept for the life of a process, and a test is none."""
+    assert '"/static/icons.svg#plus"' in ui.icon("plus")
+    assert ui.icon("<", "<").count("&lt;") == 2
+    assert ui.asset("app.css") == "/static/app.css"
+    settings.STORAGES = {
+        **settings.STORAGES,
+        "staticfiles": {
+            "BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage",
+            "OPTIONS": {"base_url": "/elsewhere/"},
+        },
+    }
+    assert '"/elsewhere/icons.svg#plus"' in ui.icon("plus")
+    assert ui.asset("app.css") == "/elsewhere/app.css"
+    assert 'src="/elsewhere/' in ui.htmx()
+    assert ui.address("time-logs") == "/time-logs/"
+    set_script_prefix("/below/")
+    try:
+        assert ui.address("time-logs") == "/below/time-logs/"
+    finally:
+        set_script_prefix("/")
+    assert ui.address("time-logs") == "/time-logs/"
