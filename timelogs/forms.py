@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from datetime import date
 from decimal import Decimal
-from functools import cached_property
+from functools import cached_property, lru_cache
 from html import escape
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from django import forms
 from django.db import connection
 from django.forms.widgets import Input
+from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
 from accounts.models import Membership, User, Workspace
@@ -23,6 +25,7 @@ from timelogs.models import ActivityType, Source, SyncState, TimeLog, WorkItem, 
 from timelogs.places import Place, UnknownPlace, find, label_of_log, places_of
 from timelogs.selectors import choosable_activity_types
 
+Choice = tuple[UUID, str]
 YES_NO = (("true", "Billable"), ("false", "Not billable"))
 
 
@@ -98,9 +101,9 @@ class Choices:
         self.workspace = workspace
 
     @cached_property
-    def _offered(self) -> dict[str, list[tuple[UUID, str]]]:
+    def _offered(self) -> dict[str, list[Choice]]:
         """All three in one question: as three of Django's they were a tenth of the page's price."""
-        found: dict[str, list[tuple[UUID, str]]] = {"clients": [], "types": [], "people": []}
+        found: dict[str, list[Choice]] = {"clients": [], "types": [], "people": []}
         with connection.cursor() as cursor:
             cursor.execute(OFFERED, {"workspace": self.workspace.id})
             for kind, id, name in cursor.fetchall():
@@ -108,16 +111,16 @@ class Choices:
         return found
 
     @property
-    def clients(self) -> list[tuple[UUID, str]]:
+    def clients(self) -> list[Choice]:
         """Those one may log time for."""
         return self._offered["clients"]
 
     @property
-    def types(self) -> list[tuple[UUID, str]]:
+    def types(self) -> list[Choice]:
         return self._offered["types"]
 
     @property
-    def people(self) -> list[tuple[UUID, str]]:
+    def people(self) -> list[Choice]:
         """The members' user ids, with their names."""
         return self._offered["people"]
 
@@ -136,8 +139,12 @@ class DurationField(forms.CharField):
         return seconds
 
 
-class TimeLogForm(forms.Form):
-    """Logging time, or changing a log. One field names the client, project or work item (`timelogs.places`)."""
+class TimeFields(forms.Form):
+    """What is asked of time. One field names the client, project or work item (`timelogs.places`).
+
+    Nothing is offered but what it is given: `types` and `people` as `Choices` has them, None where the one who asks
+    logs for nobody else. new: it logs time, and changes no log.
+    """
 
     place = forms.CharField(
         label="Client, project or work item",
@@ -159,6 +166,50 @@ class TimeLogForm(forms.Form):
         self,
         data: Any = None,
         *,
+        types: Iterable[Choice],
+        people: Iterable[Choice] | None,
+        new: bool,
+        initial: dict[str, Any],
+        auto_id: str = "id_log_%s",
+    ) -> None:
+        super().__init__(data, initial=initial, auto_id=auto_id)
+        self._choose("activity_type", [("", "None"), *types])
+        first = [("", "As the activity type")] if new else []
+        self._choose("billable", [*first, *YES_NO])
+        if people is None:
+            del self.fields["owner"]
+        else:
+            self._choose("owner", list(people))
+
+    def _choose(self, name: str, choices: list[tuple[Any, str]]) -> None:
+        field = self.fields[name]
+        assert isinstance(field, forms.ChoiceField)  # for types
+        field.choices = choices
+
+
+@lru_cache(maxsize=256)
+def empty_fields(
+    types: tuple[Choice, ...], people: tuple[Choice, ...] | None, today: date, owner: UUID | None
+) -> SafeString:
+    """The fields of a form in which time can be logged, as HTML, drawn once for all who are offered the same.
+
+    All that is in them is among the arguments: what another workspace has, or what has changed, is drawn anew.
+    """
+    form = TimeFields(types=types, people=people, new=True, initial=_initial(today, owner))
+    return SafeString(render_to_string("timelogs/_log_fields.html", {"form": form}))
+
+
+def _initial(today: date, owner: UUID | None) -> dict[str, Any]:
+    return {"spent_date": today, "owner": str(owner)}
+
+
+class TimeLogForm(TimeFields):
+    """Logging time, or changing a log."""
+
+    def __init__(
+        self,
+        data: Any = None,
+        *,
         workspace: Workspace,
         by: Membership,
         log: TimeLog | None = None,
@@ -166,29 +217,22 @@ class TimeLogForm(forms.Form):
     ) -> None:
         choices = choices or Choices(workspace)
         self.workspace, self.by, self.log = workspace, by, log
-        super().__init__(data, initial=self._initial(), auto_id=f"id_{log.id.hex}_%s" if log else "id_log_%s")
+        people = dict(choices.people) if by.can_manage else None
+        if people is not None and log is not None:  # somebody who has left keeps their time
+            people.setdefault(log.owner_id, str(log.owner))
+        super().__init__(
+            data,
+            types=choices.types,
+            people=None if people is None else people.items(),
+            new=log is None,
+            initial=_initial(workspace.today(), by.user_id) if log is None else self._values_of(log),
+            auto_id=f"id_{log.id.hex}_%s" if log else "id_log_%s",
+        )
         if log is not None:  # the row is another one now: who edits by keyboard goes on in it
             self.fields["place"].widget.attrs["autofocus"] = True
-        self._choose("activity_type", [("", "None"), *choices.types])
-        first = [] if log else [("", "As the activity type")]
-        self._choose("billable", [*first, *YES_NO])
-        if by.can_manage:
-            people = dict(choices.people)
-            if log is not None:  # somebody who has left keeps their time
-                people.setdefault(log.owner_id, str(log.owner))
-            self._choose("owner", list(people.items()))
-        else:
-            del self.fields["owner"]
 
-    def _choose(self, name: str, choices: list[tuple[Any, str]]) -> None:
-        field = self.fields[name]
-        assert isinstance(field, forms.ChoiceField)  # for types
-        field.choices = choices
-
-    def _initial(self) -> dict[str, Any]:
-        log = self.log
-        if log is None:
-            return {"spent_date": self.workspace.today(), "owner": str(self.by.user_id)}
+    @staticmethod
+    def _values_of(log: TimeLog) -> dict[str, Any]:
         return {
             "place": label_of_log(log),
             "spent_date": log.spent_date,
@@ -236,7 +280,7 @@ class TimeLogForm(forms.Form):
 
 
 class FilterForm(forms.Form):
-    """The filters of the list of time, by the names that the API gives them."""
+    """The filters of the list of time, by the names that the API gives them. What selects offer is given by `offer`."""
 
     q = forms.CharField(label="In notes", required=False, max_length=200, widget=TextInput)
     client = forms.UUIDField(required=False)
@@ -251,8 +295,8 @@ class FilterForm(forms.Form):
         label="In Harvest", required=False, choices=[("", "All"), *SyncState.choices], widget=Select
     )
 
-    def __init__(self, data: Any, *, workspace: Workspace, choices: Choices | None = None) -> None:
-        super().__init__(data, prefix=None, auto_id="id_filter_%s")
+    def __init__(self, data: Mapping[str, Any]) -> None:
+        super().__init__(data, auto_id="id_filter_%s")
         self.fields["from"] = self.fields.pop("from_")
         self.order_fields(
             [
@@ -260,32 +304,15 @@ class FilterForm(forms.Form):
                 "sync_state",
             ]
         )  # fmt: skip
-        self.workspace = workspace
         for field in self.fields.values():
             field.mark_optional = False  # type: ignore[attr-defined]  # filters all are
         self.full_clean()
-        for name, offered in self._choices(choices or Choices(workspace)).items():
-            self.fields[name].widget = Select(choices=[("", "All"), *offered])
+
+    def offer(self, offered: Offered) -> None:
+        for name, choices in offered._asdict().items():
+            self.fields[name].widget = Select(choices=[("", "All"), *choices])
         if not self.cleaned_data.get("client"):
             del self.fields["project"]
-
-    def _choices(self, choices: Choices) -> dict[str, list[tuple[Any, str]]]:
-        """What the selects offer. Projects are those of the chosen client: all would be too many to choose from."""
-        chosen = self.cleaned_data.get("client")
-        clients = choices.clients
-        if chosen and chosen not in dict(clients):  # an archived one
-            archived = clients_of(self.workspace).filter(id=chosen).values_list("id", "name")
-            clients = sorted([*clients, *archived], key=lambda one: one[1].lower())
-        projects: list[tuple[UUID, str]] = []
-        if chosen:
-            of_client = projects_of(self.workspace).filter(client_id=chosen).order_by("name", "id")
-            projects = list(of_client.values_list("id", "name"))
-        return {
-            "client": clients,
-            "project": projects,
-            "activity_type": choices.types,
-            "owner": choices.people,
-        }
 
     @property
     def more_is_set(self) -> bool:
@@ -298,6 +325,42 @@ class FilterForm(forms.Form):
     def conditions(self) -> dict[str, Any]:
         """The filters that are set, for `selectors.narrowed`."""
         return {name: value for name, value in self.cleaned_data.items() if value not in ("", None)}
+
+
+class Offered(NamedTuple):
+    """What the selects among the filters offer, by their names."""
+
+    client: tuple[Choice, ...]
+    project: tuple[Choice, ...]
+    activity_type: tuple[Choice, ...]
+    owner: tuple[Choice, ...]
+
+
+def offered(workspace: Workspace, choices: Choices, client: UUID | None) -> Offered:
+    """Projects are those of the chosen client: all would be too many to choose from."""
+    clients, projects = choices.clients, tuple[Choice, ...]()
+    if client is not None:
+        if client not in dict(clients):  # an archived one
+            archived = clients_of(workspace).filter(id=client).values_list("id", "name")
+            clients = sorted([*clients, *archived], key=lambda one: one[1].lower())
+        of_client = projects_of(workspace).filter(client_id=client).order_by("name", "id")
+        projects = tuple(of_client.values_list("id", "name"))
+    return Offered(tuple(clients), projects, tuple(choices.types), tuple(choices.people))
+
+
+def filter_fields(filters: FilterForm, offered: Offered) -> SafeString:
+    """The fields of the filters as HTML. Those of words that somebody looks for, and of errors, are not kept."""
+    said = tuple((name, filters.data[name]) for name in filters.fields if name in filters.data)
+    draw = _filter_fields.__wrapped__ if filters.errors or filters.data.get("q") else _filter_fields
+    return SafeString(draw(said, offered))
+
+
+@lru_cache(maxsize=256)
+def _filter_fields(said: tuple[tuple[str, str], ...], offered: Offered) -> str:
+    """Drawn once for all who are offered the same, and have chosen the same. All that is drawn is in the arguments."""
+    filters = FilterForm(dict(said))
+    filters.offer(offered)
+    return render_to_string("timelogs/_filter_fields.html", {"filters": filters})
 
 
 class ActivityTypeForm(forms.Form):

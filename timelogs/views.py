@@ -34,7 +34,16 @@ from accounts.templatetags.ui import duration_text
 from clients.models import Client
 from clients.selectors import clients_of
 from timelogs import services
-from timelogs.forms import ActivityTypeForm, Choices, FilterForm, TimeLogForm, WorkItemForm
+from timelogs.forms import (
+    ActivityTypeForm,
+    Choices,
+    FilterForm,
+    TimeLogForm,
+    WorkItemForm,
+    empty_fields,
+    filter_fields,
+    offered,
+)
 from timelogs.listing import NEWEST, page_of, summary_of
 from timelogs.models import ActivityType, TimeLog, WorkItem
 from timelogs.money import amount_of
@@ -58,8 +67,7 @@ def time_logs(request: WorkspaceRequest) -> HttpResponse:
     """The list with its filters in the address; for htmx its totals alone (#totals) or the list (#list)."""
     tenancy = request.tenancy
     workspace = tenancy.workspace
-    choices = Choices(workspace)
-    filters = FilterForm(request.GET, workspace=workspace, choices=choices)
+    filters = FilterForm(request.GET)
     conditions = filters.conditions()
     context: dict[str, Any] = {
         "filters": filters,
@@ -70,11 +78,20 @@ def time_logs(request: WorkspaceRequest) -> HttpResponse:
         return render(request, "timelogs/_totals.html", context)
     page = page_of(workspace, conditions, cursor=request.GET.get("cursor"), size=LOGS)
     context |= {"page": page, "spans": _spans(workspace.today())}
+    choices = Choices(workspace)
+    offers = offered(workspace, choices, filters.cleaned_data.get("client"))
     if request.htmx.target == "list":
+        filters.offer(offers)
         response = render(request, "timelogs/_list.html", context | {"piece": True})
         kept = [(name, value) for name, value in request.GET.items() if value]
         return push_url(response, request.path + ("?" + urlencode(kept) if kept else ""))
-    context["form"] = TimeLogForm(workspace=workspace, by=tenancy.membership, choices=choices)
+    context["filter_fields"] = filter_fields(filters, offers)
+    context["log_fields"] = empty_fields(
+        types=tuple(choices.types),
+        people=tuple(choices.people) if tenancy.membership.can_manage else None,
+        today=workspace.today(),
+        owner=tenancy.user.id if tenancy.membership.can_manage else None,
+    )
     return render(request, "timelogs/time_logs.html", context)
 
 

@@ -266,7 +266,7 @@ def place(
 
 
 @register.simple_tag(takes_context=True)
-def query(context: dict[str, Any], **changes: str | None) -> str:
+def query(context: dict[str, Any], **changes: str | date | None) -> str:
     """This page's query string with some parameters changed (None: dropped); "?" where none is left."""
     kept = dict(context["request"].GET.lists())
     for name, value in changes.items():
