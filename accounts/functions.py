@@ -83,4 +83,9 @@ def _objects(parts: Parts, values: Iterator[Any]) -> list[Any]:
 def _object(model: type[Model], values: list[Any]) -> Model | None:
     if all(value is None for value in values):
         return None
-    return model.from_db(connection.alias, [field.attname for field in model._meta.concrete_fields], values)
+    return model.from_db(connection.alias, _names(model), values)
+
+
+@cache
+def _names(model: type[Model]) -> list[str]:
+    return [field.attname for field in model._meta.concrete_fields]

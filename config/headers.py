@@ -1,9 +1,12 @@
-"""What every answer says to browsers, besides the Content-Security-Policy; and what is not answered at all."""
+"""What every answer says to browsers, and what is not answered at all."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
+from csp.constants import HEADER
+from csp.middleware import CSPMiddleware, PolicyParts
+from csp.utils import build_policy
 from django.conf import settings
 from django.contrib.messages.storage.cookie import CookieStorage
 from django.contrib.messages.storage.fallback import FallbackStorage
@@ -26,6 +29,25 @@ PERMISSIONS_POLICY = ", ".join(
         "publickey-credentials-get=(self)",
     ]
 )
+
+
+class PolicyMiddleware(CSPMiddleware):
+    """django-csp's Content-Security-Policy. It puts one together for each answer; that of the settings, which nearly
+    every answer has, is put together once here."""
+
+    def __init__(self, get_response: Callable[[HttpRequest], HttpResponseBase]) -> None:
+        super().__init__(get_response)
+        self.policy = build_policy()
+
+    def process_response(self, request: HttpRequest, response: HttpResponseBase) -> HttpResponseBase:
+        own = self.get_policy_parts(request, response) != PolicyParts() or getattr(
+            response, "_csp_exempt", False
+        )
+        if own or settings.DEBUG:
+            answer: HttpResponseBase = super().process_response(request, response)
+            return answer
+        response.headers.setdefault(HEADER, self.policy)
+        return response
 
 
 class HeadersMiddleware:

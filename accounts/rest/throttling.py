@@ -126,8 +126,8 @@ def take(key_id: str, rate: Rate) -> Count:
     now = time.monotonic()
     if now >= _alone.until:
         try:
-            script = _connection(settings.REDIS_URL).register_script(COUNT)
-            used, left = script(keys=[f"timebridge:api:{key_id}:{rate.window}"], args=[rate.window * 1000])
+            count = _counter(settings.REDIS_URL)
+            used, left = count(keys=[f"timebridge:api:{key_id}:{rate.window}"], args=[rate.window * 1000])
             return Count(int(used), max(0, int(left)) / 1000)
         except redis.RedisError as error:
             if now - _alone.until > 60:
@@ -162,11 +162,12 @@ _alone: Final = _Alone()
 
 
 @cache
-def _connection(redis_url: str) -> Any:
-    """Connections of a process. One more attempt, as a restarted Redis has closed the old ones."""
-    return redis.Redis.from_url(
+def _counter(redis_url: str) -> Any:
+    """The script, on connections of a process. One more attempt, as a restarted Redis has closed the old ones."""
+    connections = redis.Redis.from_url(
         redis_url,
         socket_timeout=REDIS_TIMEOUT,
         socket_connect_timeout=REDIS_TIMEOUT,
         retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
     )
+    return connections.register_script(COUNT)

@@ -40,7 +40,7 @@ def without_redis(monkeypatch: pytest.MonkeyPatch, settings: Any) -> Iterator[No
     settings.REDIS_URL = "redis://127.0.0.1:1/0"
     monkeypatch.setattr(throttling, "_alone", throttling._Alone())
     yield
-    throttling._connection.cache_clear()
+    throttling._counter.cache_clear()
 
 
 def standing(answer: Any) -> tuple[str, str]:
@@ -172,14 +172,14 @@ def test_redis_that_is_away_is_not_asked_with_every_request(
     without_redis: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
-    real = throttling._connection
+    real = throttling._counter
 
-    def connection_of(url: str) -> Any:
+    def counter_of(url: str) -> Any:
         asked.append(url)
         return real(url)
 
-    connection_of.cache_clear = real.cache_clear  # type: ignore[attr-defined]
-    monkeypatch.setattr(throttling, "_connection", connection_of)
+    counter_of.cache_clear = real.cache_clear  # type: ignore[attr-defined]
+    monkeypatch.setattr(throttling, "_counter", counter_of)
     began = time.monotonic()
     for _ in range(50):
         take("a", Rate(100, 60))
