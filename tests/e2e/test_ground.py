@@ -56,6 +56,7 @@ def test_time_is_logged_edited_deleted_and_brought_back_in_place(
     row.get_by_role("link", name="Edit").click()
     duration = editing.get_by_label("Duration")
     expect(duration).to_have_value("1:45")
+    expect(editing.get_by_label("Client, project or work item")).to_be_focused()  # typing begins there
     duration.fill("2")
     editing.get_by_role("button", name="Save").click()
     expect(row).to_contain_text("2 h 00 m")
