@@ -11,7 +11,8 @@ from typing import Any
 from allauth.account import app_settings
 from allauth.account.forms import UserTokenForm
 from allauth.account.utils import user_pk_to_url_str
-from allauth.account.views import INTERNAL_RESET_SESSION_KEY, ConfirmEmailView, PasswordResetFromKeyView
+from allauth.account.views import ConfirmEmailView, PasswordResetFromKeyView
+from allauth.account.views._password_reset import INTERNAL_RESET_SESSION_KEY
 from allauth.decorators import rate_limit
 from allauth.utils import get_form_class
 from django.http import HttpRequest, HttpResponse

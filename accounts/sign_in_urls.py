@@ -1,4 +1,4 @@
-"""Addresses of signing in: allauth's, except for two that would have a secret in them."""
+"""Addresses of signing in: allauth's, except for two that would have a secret in them, and for codes by mail."""
 
 from allauth.account import urls, views
 from django.urls import path
@@ -6,6 +6,8 @@ from django.urls import path
 from accounts import mail_links
 
 REPLACED = {"account_confirm_email", "account_reset_password_from_key"}
+# Who one is, nobody shows by a code that came by mail (ACCOUNT_REAUTHENTICATION_METHODS).
+LEFT_OUT = {"account_request_reauthentication_code", "account_confirm_reauthentication_code"}
 
 urlpatterns = [
     path("confirm-email/link/", mail_links.ConfirmEmailLinkView.as_view(), name="account_confirm_email"),
@@ -17,5 +19,5 @@ urlpatterns = [
         {"key": views.PasswordResetFromKeyView.reset_url_key},
         name="account_reset_password_from_key",
     ),
-    *(one for one in urls.urlpatterns if one.name not in REPLACED),
+    *(one for one in urls.urlpatterns if one.name not in REPLACED | LEFT_OUT),
 ]

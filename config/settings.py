@@ -177,6 +177,7 @@ ACCOUNT_SESSION_REMEMBER = True
 ACCOUNT_PREVENT_ENUMERATION = True
 ACCOUNT_REAUTHENTICATION_REQUIRED = True
 ACCOUNT_REAUTHENTICATION_TIMEOUT = 600
+ACCOUNT_REAUTHENTICATION_METHODS = ["password", "mfa"]  # no codes by mail, which are no second factor either
 # Wrong passwords: by address, and by account and address together (accounts.adapter says why); by account alone only
 # where an attack comes from many addresses, and then not for a browser that has signed in to it before.
 ACCOUNT_RATE_LIMITS = {

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import time_machine
+from allauth.account.adapter import get_adapter
 from allauth.account.models import EmailAddress
 from django.conf import settings
 from django.contrib.auth import hashers
@@ -466,3 +467,16 @@ def test_passwords_are_masked_and_may_be_filled_in(ada: Membership) -> None:
         assert 'type="password"' in field
         assert re.search(r'autocomplete="(current|new)-password"', field), field
         assert "maxlength" not in field
+
+
+@pytest.mark.django_db
+def test_nobody_shows_who_they_are_by_a_code_that_comes_by_mail(
+    admin: Membership, mailoutbox: list[Any]
+) -> None:
+    browser = Client()
+    browser.force_login(admin.user)
+    for path in ("/accounts/reauthenticate/code/", "/accounts/reauthenticate/code/confirm/"):
+        assert browser.get(path).status_code == 404
+        assert browser.post(path, {"email": admin.user.email}).status_code == 404
+    assert get_adapter().get_reauthentication_methods(admin.user) == []  # no password, no second factor
+    assert mailoutbox == []
