@@ -9,18 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import cache
-from itertools import count, islice
+from itertools import islice
 from typing import Any
-from weakref import WeakKeyDictionary
 
 from django.db import OperationalError, connection
 from django.db.models import Model
 
-Parts = tuple[tuple[str, type[Model]], ...]
+from accounts.prepared import fetch
 
-# Of each of psycopg's connections: function -> the name of the statement that asks it.
-_prepared: WeakKeyDictionary[Any, dict[str, str]] = WeakKeyDictionary()
-_numbers = count()
+Parts = tuple[tuple[str, type[Model]], ...]
 
 
 def ask(function: str, parts: Parts, *values: Any) -> list[list[Any]]:
@@ -50,22 +47,8 @@ def ask(function: str, parts: Parts, *values: Any) -> list[list[Any]]:
 
 
 def _answer(function: str, parts: Parts, values: tuple[Any, ...]) -> list[tuple[Any, ...]]:
-    """What comes before every answer is prepared, once a connection: to read its sixty columns takes a third of it.
-
-    Django and psycopg prepare nothing here. A name is used once: an attempt that failed may have left its own behind.
-    """
-    known = _prepared.setdefault(connection.connection, {}) if connection.connection is not None else {}
-    marks = ", ".join(["%s"] * len(values))
-    with connection.cursor() as cursor:
-        if (name := known.get(function)) is not None:
-            cursor.execute(f"EXECUTE {name} ({marks})", values)
-            return cursor.fetchall()
-        name = f"{function}_{next(_numbers)}"
-        question = _question(function, parts, len(values))
-        cursor.execute(f"PREPARE {name} AS {question}; EXECUTE {name} ({marks})", values)
-        cursor.nextset()
-        _prepared.setdefault(connection.connection, {})[function] = name
-        return cursor.fetchall()
+    """To read its sixty columns would take a third of what such an answer takes."""
+    return fetch(function, _question(function, parts, len(values)), values)
 
 
 @cache

@@ -10,6 +10,7 @@ from django.db import connection
 from django.http import HttpRequest
 
 from accounts.middleware import Tenancy
+from accounts.prepared import fetch
 from accounts.tenancy import tenant_scope
 from config.demo import EMAIL, PASSWORD
 from inbound.models import AdjustmentStatus, ProposalStatus
@@ -18,10 +19,10 @@ THEMES = ("light", "dark")
 # What `waiting` and `adjustments_waiting` of Inbound find together, and `unread_of` of the notices. One question, by
 # hand, since every page asks it: as two, one of them Django's, it was an eighth of the price of the page of time.
 COUNTS = """
-SELECT (SELECT count(*) FROM inbound_timeproposal WHERE workspace_id = %(workspace)s AND status = %(proposal)s)
-    + (SELECT count(*) FROM inbound_adjustment WHERE workspace_id = %(workspace)s AND status = %(adjustment)s),
+SELECT (SELECT count(*) FROM inbound_timeproposal WHERE workspace_id = $1 AND status = $3)
+    + (SELECT count(*) FROM inbound_adjustment WHERE workspace_id = $1 AND status = $4),
     (SELECT count(*) FROM accounts_notice
-        WHERE workspace_id = %(workspace)s AND user_id = %(person)s AND read_at IS NULL)
+        WHERE workspace_id = $1 AND user_id = $2 AND read_at IS NULL)
 """
 
 
@@ -49,13 +50,6 @@ def _counts(tenancy: Tenancy) -> tuple[int, int]:
     if not connection.in_atomic_block:
         with tenant_scope(tenancy.workspace.id):
             return _counts(tenancy)
-    values: dict[str, Any] = {
-        "workspace": tenancy.workspace.id,
-        "person": tenancy.user.id,
-        "proposal": ProposalStatus.PENDING.value,
-        "adjustment": AdjustmentStatus.PENDING.value,
-    }
-    with connection.cursor() as cursor:
-        cursor.execute(COUNTS, values)
-        inbound, notices = cursor.fetchall()[0]
+    waiting = (ProposalStatus.PENDING.value, AdjustmentStatus.PENDING.value)
+    ((inbound, notices),) = fetch("frame_counts", COUNTS, [tenancy.workspace.id, tenancy.user.id, *waiting])
     return inbound, notices

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from django import forms
-from django.db import connection
 from django.forms.widgets import Input
 from django.template.loader import render_to_string
 from django.utils.safestring import SafeString
 
 from accounts.models import Membership, User, Workspace
+from accounts.prepared import fetch
 from accounts.selectors import members_of
 from clients.models import Client
 from clients.selectors import clients_of, projects_of
@@ -83,13 +83,13 @@ class Select(forms.Select):
 
 # In the order of `choosable_clients` and `choosable_activity_types`; people by their names.
 OFFERED = """
-(SELECT 'clients', id, name FROM clients_client WHERE workspace_id = %(workspace)s AND NOT archived
+(SELECT 'clients', id, name FROM clients_client WHERE workspace_id = $1 AND NOT archived
     ORDER BY lower(name), id)
 UNION ALL
-(SELECT 'types', id, name FROM timelogs_activitytype WHERE workspace_id = %(workspace)s ORDER BY lower(name), id)
+(SELECT 'types', id, name FROM timelogs_activitytype WHERE workspace_id = $1 ORDER BY lower(name), id)
 UNION ALL
 (SELECT 'people', person.id, coalesce(nullif(person.name, ''), person.email) FROM accounts_membership AS place
-    JOIN accounts_user AS person ON person.id = place.user_id WHERE place.workspace_id = %(workspace)s
+    JOIN accounts_user AS person ON person.id = place.user_id WHERE place.workspace_id = $1
     ORDER BY person.name, person.email)
 """
 
@@ -104,10 +104,8 @@ class Choices:
     def _offered(self) -> dict[str, list[Choice]]:
         """All three in one question: as three of Django's they were a tenth of the page's price."""
         found: dict[str, list[Choice]] = {"clients": [], "types": [], "people": []}
-        with connection.cursor() as cursor:
-            cursor.execute(OFFERED, {"workspace": self.workspace.id})
-            for kind, id, name in cursor.fetchall():
-                found[kind].append((id, name))
+        for kind, id, name in fetch("timelogs_offered", OFFERED, [self.workspace.id]):
+            found[kind].append((id, name))
         return found
 
     @property

@@ -6,14 +6,14 @@ would be most of the price of the page.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import date
 from typing import Any
 from uuid import UUID
 
 from django.db import connection
 
-from accounts import keyset
+from accounts import keyset, prepared
 from accounts.models import Workspace
 from timelogs.selectors import patterns_of
 from timelogs.totals import KEPT, SUMS_OF_LOGS, Totals, kept_totals
@@ -53,8 +53,9 @@ SHOWN = {
 }
 ROWS = f"""
 SELECT {", ".join(SHOWN.values())} FROM timelogs_timelog AS log WHERE {{where}}
-ORDER BY log.spent_date {{way}}, log.id {{way}} LIMIT %s
+ORDER BY log.spent_date {{way}}, log.id {{way}} LIMIT {{limit}}
 """  # noqa: S608 - own names
+ALL = "log.workspace_id = $1 AND log.deleted_at IS NULL"
 TOTALS = f"SELECT {SUMS_OF_LOGS} FROM timelogs_timelog AS log WHERE {{where}}"  # noqa: S608 - own names
 Row = dict[str, Any]
 
@@ -86,17 +87,24 @@ def page_of(
     where, values = _where(workspace, conditions)
 
     def fetch(position: Sequence[Any], falling: bool, limit: int) -> list[Row]:
+        if not conditions and not position:  # the first page of all, which is asked for most
+            first = ROWS.format(where=ALL, way="DESC", limit=limit)
+            return _dicts(prepared.fetch(f"timelogs_newest_{limit}", first, [workspace.id]))
         beyond = f" AND (log.spent_date, log.id) {'<' if falling else '>'} (%s, %s)" if position else ""
-        question = ROWS.format(where=where + beyond, way="DESC" if falling else "ASC")
+        question = ROWS.format(where=where + beyond, way="DESC" if falling else "ASC", limit=limit)
         with connection.cursor() as database:
-            database.execute(question, [*values, *position, limit])
-            return [dict(zip(SHOWN, row, strict=True)) for row in database.fetchall()]
+            database.execute(question, [*values, *position])
+            return _dicts(database.fetchall())
 
     def read(texts: Sequence[str]) -> Sequence[Any]:
         day, id = texts
         return date.fromisoformat(day), UUID(id)
 
     return keyset.page_by(fetch, read, order=NEWEST, cursor=cursor, size=size)
+
+
+def _dicts(rows: Iterable[Sequence[Any]]) -> list[Row]:
+    return [dict(zip(SHOWN, row, strict=True)) for row in rows]
 
 
 def summary_of(workspace: Workspace, conditions: Mapping[str, Any]) -> Totals:

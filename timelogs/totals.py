@@ -17,6 +17,7 @@ from uuid import UUID
 from django.db import connection
 
 from accounts.models import Workspace
+from accounts.prepared import fetch
 from accounts.tenancy import SPAN_SWEEP, span
 from timelogs.models import MonthChange
 from timelogs.money import SECONDS_PER_HOUR, cents
@@ -173,6 +174,12 @@ ADDED_UP = """
 SELECT coalesce(sum(logs), 0), coalesce(sum(seconds), 0), coalesce(sum(billable_seconds), 0), coalesce(sum(weighted), 0)
 FROM ({parts}) AS parts (logs, seconds, billable_seconds, weighted)
 """
+# Of a whole workspace: what is asked most.
+OF_ALL = ADDED_UP.format(
+    parts=" UNION ALL ".join(
+        FROM_MONTHS.format(table=table, where="workspace_id = $1") for table in ("monthtotal", "monthchange")
+    )
+)
 Days = tuple[date | None, date | None]  # from, to, both included; None: open
 
 
@@ -197,6 +204,8 @@ def kept_totals(workspace: Workspace, conditions: Mapping[str, Any]) -> Totals:
 
     One query: whole months from their totals and the changes to come, other days from the logs.
     """
+    if not conditions:
+        return Totals.of(*fetch("timelogs_totals", OF_ALL, [workspace.id])[0])
     values: list[Any] = []
 
     def where(column: str, days: Days) -> str:

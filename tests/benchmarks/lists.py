@@ -200,6 +200,7 @@ def plan_of(workspace_id: Any, sql: str) -> tuple[str, bool]:
 
     from accounts.tenancy import tenant_scope
 
+    sql = re.sub(r"^PREPARE .*; (?=EXECUTE )", "", sql, flags=re.DOTALL)  # it is by now
     with tenant_scope(workspace_id), connection.cursor() as cursor:
         cursor.execute("EXPLAIN (FORMAT JSON) " + sql.replace("%", "%%"))
         row = cursor.fetchone()
@@ -224,7 +225,7 @@ def _place(node: dict[str, Any]) -> str:
 
 def reads_logs(sql: str) -> bool:
     """Whether it reads time logs, or the totals that are kept of them."""
-    return bool(re.search(rf'FROM "?({"|".join(TABLES)})\b', sql))
+    return bool(re.search(rf'FROM "?({"|".join(TABLES)})\b|EXECUTE timelogs_(newest|totals)', sql))
 
 
 def measure(api: Any, browser: Any, admin: Any, *, key: str, deep: int) -> None:

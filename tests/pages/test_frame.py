@@ -31,7 +31,7 @@ def counts(page: Any) -> dict[str, int]:
 
 def asked(queries: CaptureQueriesContext) -> list[str]:
     """The statements that count what waits."""
-    return [one["sql"] for one in queries if "inbound_timeproposal" in one["sql"]]
+    return [one["sql"] for one in queries if "EXECUTE frame_counts" in one["sql"]]
 
 
 def fill(person: Membership, *, waits: int, unread: int) -> None:
