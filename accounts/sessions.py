@@ -125,9 +125,8 @@ def _renew(request: HttpRequest) -> None:
     _first_in_a_while(str(new))  # the row is there: not again within the minute
 
 
-_asked: dict[
-    str, float
-] = {}  # session key -> when this process asked Redis for it last, in seconds since 1970
+# session key -> when this process asked Redis for it last, in seconds since 1970
+_asked: dict[str, float] = {}
 
 
 def _first_in_a_while(session_key: str) -> bool:

@@ -32,9 +32,8 @@ from accounts.selectors import memberships_of
 
 ANSWER: Parts = (("session", Session), ("person", User), ("membership", Membership), ("workspace", Workspace))
 BACKEND = "accounts.signed_in.AuthenticationBackend"
-FORMER_BACKEND = (
-    "allauth.account.auth_backends.AuthenticationBackend"  # of sessions that began before this one
-)
+# Of sessions that began before this one.
+FORMER_BACKEND = "allauth.account.auth_backends.AuthenticationBackend"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +69,8 @@ class SessionStore(db.SessionStore):
         return found if found is not None and found.person.pk == user_id else None
 
 
-_asked: ContextVar[SessionStore | None] = ContextVar(
-    "asked", default=None
-)  # while Django asks whose session it is
+# Set while Django asks whose session it is.
+_asked: ContextVar[SessionStore | None] = ContextVar("asked", default=None)
 
 
 class AuthenticationBackend(AllauthBackend):

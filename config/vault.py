@@ -56,9 +56,8 @@ KINDS = {
     "field_keys": Kind(
         lambda: Fernet.generate_key().decode(),
         timedelta(days=365),
-        timedelta(
-            days=1
-        ),  # answers of the API that may be repeated; all else `manage.py reencrypt` has written anew
+        # Answers of the API that may be repeated; all else `manage.py reencrypt` has written anew.
+        timedelta(days=1),
         "What is under it cannot be read again: connections to Harvest and authenticator apps are set up anew.",
     ),
     "email_url": Kind(None, None, timedelta(0), "No mail is sent."),

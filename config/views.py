@@ -13,7 +13,8 @@ from accounts.pages import workspace_page
 from config.charts import chart_of
 from config.home import first_steps, health_of, waiting_of
 from settlement.budget_selectors import budgets_at_a_glance
-from timelogs.selectors import days_of, time_logs_of, totals_of
+from timelogs.listing import summary_of
+from timelogs.selectors import days_of, time_logs_of
 
 DAYS = 14
 RECENT = 8
@@ -25,10 +26,9 @@ def home(request: WorkspaceRequest) -> HttpResponse:
     """Budgets, two weeks of time by day, recent time, what waits in Inbound, sync health. `who`: me, or everyone."""
     workspace, user = request.tenancy.workspace, request.user
     today = workspace.today()
-    logs = time_logs_of(workspace)
     mine = request.GET.get("who") == "me"
-    if mine:
-        logs = logs.filter(owner=user)
+    whoever = {"owner": user.id} if mine else {}
+    logs = time_logs_of(workspace).filter(**whoever)
     monday = today - timedelta(days=today.weekday())
     days = days_of(logs, first=today - timedelta(days=DAYS - 1), last=today)
     whose = f"{user}'s time" if mine else "Everybody's time"
@@ -36,8 +36,8 @@ def home(request: WorkspaceRequest) -> HttpResponse:
     context = {
         "mine": mine,
         "today": days[-1],
-        "week": totals_of(logs.filter(spent_date__range=(monday, monday + timedelta(days=6)))),
-        "month": totals_of(logs.filter(spent_date__range=(today.replace(day=1), today))),
+        "week": summary_of(workspace, {"from": monday, "to": monday + timedelta(days=6), **whoever}),
+        "month": summary_of(workspace, {"from": today.replace(day=1), "to": today, **whoever}),
         "month_name": f"{today:%B}",
         "chart": chart_of(id="fortnight", title=f"{whose}, the last {DAYS} days", days=days, today=today),
         "recent": logs.order_by("-spent_date", "-id")[:RECENT],

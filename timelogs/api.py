@@ -19,10 +19,10 @@ from accounts.rest.permissions import EVERYONE
 from accounts.rest.views import CollectionViewSet
 from clients.selectors import clients_of, projects_of
 from timelogs import services
+from timelogs.listing import summary_of
 from timelogs.models import ActivityType, Source, SyncState, TimeLog, WorkItem, WorkItemStatus
 from timelogs.money import hours_of, seconds_of
-from timelogs.selectors import activity_types_of, time_logs_of, totals_of, with_words, work_items_of
-from timelogs.totals import KEPT, kept_totals
+from timelogs.selectors import activity_types_of, time_logs_of, with_words, work_items_of
 
 
 def people_of(workspace: Workspace) -> QuerySet[User]:
@@ -196,7 +196,7 @@ class TimeLogViewSet(CollectionViewSet[TimeLog]):
     roles = {"write": EVERYONE}  # the services see to it that members write their own only
 
     def get_queryset(self) -> QuerySet[TimeLog]:
-        wants_deleted = self.action in ("list", "summary") and self.request.query_params.get("deleted")
+        wants_deleted = self.action == "list" and self.request.query_params.get("deleted")
         logs = (
             TimeLog.objects.filter(workspace=self.workspace)
             if wants_deleted
@@ -204,7 +204,7 @@ class TimeLogViewSet(CollectionViewSet[TimeLog]):
         )
         # Of what a page shows of a log, only the owner's address is not in the log's own row.
         logs = logs.select_related(None)
-        return logs if self.action in ("list", "summary") else logs.select_related("owner")
+        return logs if self.action == "list" else logs.select_related("owner")
 
     def save(self, row: TimeLog | None, values: dict[str, Any]) -> TimeLog:
         try:
@@ -231,11 +231,7 @@ class TimeLogViewSet(CollectionViewSet[TimeLog]):
     @action(detail=False, pagination_class=None, query_names=())
     def summary(self, request: Request, *args: Any, **kwargs: Any) -> Response:
         """Totals of the logs that the filters leave."""
-        asked = read_filters(request, self)
-        if asked.keys() <= KEPT:
-            totals = kept_totals(self.workspace, asked)
-        else:
-            totals = totals_of(self.narrowed(self.get_queryset()))
+        totals = summary_of(self.workspace, read_filters(request, self))
         return Response(
             {
                 "count": totals.count,

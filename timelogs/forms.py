@@ -321,8 +321,11 @@ class FilterForm(forms.Form):
         )
 
     def conditions(self) -> dict[str, Any]:
-        """The filters that are set, for `selectors.narrowed`."""
-        return {name: value for name, value in self.cleaned_data.items() if value not in ("", None)}
+        """The filters that are set, as `listing` takes them."""
+        found = {name: value for name, value in self.cleaned_data.items() if value not in ("", None)}
+        if "billable" in found:
+            found["billable"] = found["billable"] == "true"
+        return found
 
 
 class Offered(NamedTuple):

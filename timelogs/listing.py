@@ -32,6 +32,8 @@ CONDITIONS = {
     "billable": "log.billable = %s",
     "source": "log.source = %s",
     "sync_state": "log.sync_state = %s",
+    "settled": "(log.settled_at IS NOT NULL) = %s",
+    "deleted": "(log.deleted_at IS NOT NULL) = %s",
 }
 # As `selectors.with_words` has it, and for its reason.
 WORD = "coalesce(log.notes ~* %s, false)"
@@ -61,11 +63,13 @@ Row = dict[str, Any]
 
 
 def _where(workspace: Workspace, conditions: Mapping[str, Any]) -> tuple[str, list[Any]]:
-    """Of live logs that meet every condition given (`CONDITIONS`, `q`), the SQL and its values.
+    """Of logs that meet every condition given (`CONDITIONS`, `q`), the SQL and its values: live ones unless `deleted`.
 
-    `from, to`: dates, both included; `billable`: "true" or "false"; `q`: beginnings of words in the notes.
+    `from, to`: dates, both included; `billable, settled, deleted`: booleans; `q`: beginnings of words in the notes.
     """
-    texts, values = ["log.workspace_id = %s", "log.deleted_at IS NULL"], list[Any]([workspace.id])
+    texts, values = ["log.workspace_id = %s"], list[Any]([workspace.id])
+    if not conditions.get("deleted"):
+        texts.append("log.deleted_at IS NULL")  # as the indexes have it
     for name, value in conditions.items():
         if name == "q":
             patterns = patterns_of(value)
@@ -73,7 +77,7 @@ def _where(workspace: Workspace, conditions: Mapping[str, Any]) -> tuple[str, li
             values += patterns
         else:
             texts.append(CONDITIONS[name])
-            values.append(value == "true" if name == "billable" else value)
+            values.append(value)
     return " AND ".join(texts), values
 
 

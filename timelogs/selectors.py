@@ -8,10 +8,7 @@ from datetime import date, timedelta
 from typing import TypeVar
 
 from django.db.models import (
-    BigIntegerField,
     BooleanField,
-    DecimalField,
-    Func,
     Model,
     Q,
     QuerySet,
@@ -21,7 +18,6 @@ from django.db.models.functions import Coalesce, Lower
 
 from accounts.models import Workspace
 from timelogs.models import ActivityType, TimeLog, WorkItem
-from timelogs.totals import Totals
 
 Row = TypeVar("Row", bound=Model)
 
@@ -58,30 +54,6 @@ def with_words(rows: QuerySet[Row], q: str, *, field: str = "notes") -> QuerySet
         found = Q(**{f"{field}__iregex": pattern})
         rows = rows.filter(Coalesce(found, False, output_field=BooleanField()))
     return rows
-
-
-# Columns of SQL: to put Django's own aggregates into words takes longer than PostgreSQL's answer.
-SUMS = [
-    Func(template=template, output_field=field)
-    for template, field in (
-        ("count(*)", BigIntegerField()),
-        ("coalesce(sum(timelogs_timelog.seconds), 0)", BigIntegerField()),
-        (
-            "coalesce(sum(timelogs_timelog.seconds) FILTER (WHERE timelogs_timelog.billable), 0)",
-            BigIntegerField(),
-        ),
-        (
-            "coalesce(sum(timelogs_timelog.seconds * timelogs_timelog.hourly_rate)"
-            " FILTER (WHERE timelogs_timelog.billable), 0)",
-            DecimalField(),
-        ),
-    )
-]
-
-
-def totals_of(logs: QuerySet[TimeLog]) -> Totals:
-    """The totals of a filtered set of logs, in one query."""
-    return Totals.of(*logs.order_by().values_list(*SUMS).get())
 
 
 @dataclass(frozen=True, slots=True)

@@ -108,17 +108,20 @@ def some(logs: list[TimeLog]) -> list[tuple[dict[str, Any], Meets]]:
         ({"from": day}, lambda one: one.spent_date >= day),
         ({"to": day}, lambda one: one.spent_date <= day),
         ({"from": day, "to": FIRST}, lambda one: False),
-        ({"billable": "true"}, lambda one: one.billable),
-        ({"billable": "false"}, lambda one: not one.billable),
+        ({"billable": True}, lambda one: one.billable),
+        ({"billable": False}, lambda one: not one.billable),
         ({"source": "harvest"}, lambda one: one.source == "harvest"),
         ({"sync_state": "held"}, lambda one: one.sync_state == "held"),
+        ({"settled": True}, lambda one: one.settled),
+        ({"settled": False}, lambda one: not one.settled),
+        ({"deleted": False}, lambda one: True),
         ({"q": "invoi"}, lambda one: begins(one, "invoi")),
         ({"q": "INVOICE, ro"}, lambda one: begins(one, "invoice", "ro")),
         ({"q": "% \\"}, lambda one: True),  # no word
         ({"q": "1"}, lambda one: begins(one, "1")),
         ({"q": "Größ"}, lambda one: begins(one, "größ")),
         (
-            {"client": log.client_id, "from": day, "billable": "true", "q": "an"},
+            {"client": log.client_id, "from": day, "billable": True, "q": "an"},
             lambda one: (
                 one.client == log.client and one.spent_date >= day and one.billable and begins(one, "an")
             ),
@@ -142,6 +145,10 @@ def test_every_condition_leaves_what_it_says(admin: Membership, logs: list[TimeL
                 sum((log.seconds * log.hourly_rate for log in wanted if log.billable), Decimal(0)),
             ), conditions
     assert seen == {*CONDITIONS, "q"}
+    with tenant_scope(admin.workspace_id):
+        gone = TimeLog.objects.exclude(deleted_at=None).get()
+        assert [row["id"] for row in page_of(admin.workspace, {"deleted": True}).rows] == [gone.id]
+        assert summary_of(admin.workspace, {"deleted": True}).seconds == gone.seconds
 
 
 def test_a_row_is_what_the_log_and_its_places_say(admin: Membership, logs: list[TimeLog]) -> None:
@@ -167,7 +174,7 @@ def test_a_row_is_what_the_log_and_its_places_say(admin: Membership, logs: list[
 
 def test_pages_lead_on_and_back_as_django_would_have_them(admin: Membership, logs: list[TimeLog]) -> None:
     """The cursors too are those of `keyset.page`: one list, asked in two ways."""
-    conditions, those = {"billable": "true"}, [log for log in logs if log.billable]
+    conditions, those = {"billable": True}, [log for log in logs if log.billable]
     with tenant_scope(admin.workspace_id):
         rows = TimeLog.objects.filter(deleted_at=None, billable=True)
         cursor, seen = None, []

@@ -27,11 +27,11 @@ from clients.models import Client, Project
 from clients.services import delete as delete_place
 from tests.factories import make_client, make_member, make_project, make_time_log
 from timelogs.models import MonthChange, MonthTotal, TimeLog
-from timelogs.selectors import totals_of
 from timelogs.services import delete_time_log, restore_time_log, revise_time_log
 from timelogs.totals import (
     OF_ALL,
     Sum,
+    Totals,
     Window,
     halves_of,
     kept_totals,
@@ -250,6 +250,11 @@ def _check_totals(studio: Studio) -> None:
         for span in ({}, {"from": days[0]}, {"to": days[1]}, {"from": min(days), "to": max(days)}):
             conditions = place | span
             assert kept_totals(studio.admin.workspace, conditions) == totals_of(those(logs, conditions))
+
+
+def totals_of(logs: QuerySet[TimeLog]) -> Totals:
+    found = [of_log(log) for log in logs]
+    return Totals.of(*(sum((one[place] for one in found), NONE[place]) for place in range(4)))
 
 
 def those(logs: QuerySet[TimeLog], conditions: dict[str, Any]) -> QuerySet[TimeLog]:
