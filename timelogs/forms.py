@@ -280,7 +280,9 @@ class TimeLogForm(TimeFields):
 class FilterForm(forms.Form):
     """The filters of the list of time, by the names that the API gives them. What selects offer is given by `offer`."""
 
-    q = forms.CharField(label="In notes", required=False, max_length=200, widget=TextInput)
+    q = forms.CharField(
+        label="In notes", required=False, max_length=200, widget=TextInput({"data-live": True})
+    )
     client = forms.UUIDField(required=False)
     project = forms.UUIDField(required=False)
     activity_type = forms.UUIDField(label="Activity type", required=False)

@@ -41,6 +41,25 @@ document.addEventListener("click", (event) => {
   htmx.ajax("POST", button.getAttribute("formaction"), { source: button, target: button.closest("tr"), swap: "outerHTML" });
 });
 
+// --- Presses: what is drawn anew between press and release swallows the click, so an answer waits for the release. A
+// press of more than a second is no click, and is not waited for.
+let pressed = null;
+document.addEventListener("pointerdown", (event) => {
+  if (!event.isPrimary || event.button !== 0) return;
+  pressed = new Promise((over) => {
+    const released = () => setTimeout(over);
+    for (const name of ["pointerup", "pointercancel"]) document.addEventListener(name, released, { once: true, capture: true });
+    setTimeout(over, 1000);
+  });
+}, true);
+document.addEventListener("htmx:beforeSend", ({ detail: { xhr } }) => {
+  const answered = xhr.onload;
+  xhr.onload = () => (pressed ? pressed.then(answered) : answered());
+});
+
+// --- Searches as one types: <input data-live> asks at `input`; its `change`, on leaving it, would only ask the same again.
+document.addEventListener("change", (event) => event.target.matches("[data-live]") && event.stopPropagation(), true);
+
 // --- Copying: <button data-copy="#id"> copies that element's text.
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy]");

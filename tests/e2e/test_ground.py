@@ -114,8 +114,48 @@ def test_filters_are_live_and_in_the_address(studio: Studio, page: Page, sign_in
     filters.get_by_label("In notes").fill("nothing like it")
     expect(page.get_by_text("No time matches")).to_be_visible()
     page.get_by_role("link", name="Clear filters").click()
+    expect(total(page, "Logs")).to_have_text("7")
     page.get_by_role("link", name="Today").click()
     expect(total(page, "Logs")).to_have_text("2")
+
+
+def test_what_is_pressed_beside_the_words_typed_is_not_taken_away(
+    studio: Studio, page: Page, sign_in: SignIn
+) -> None:
+    """Leaving a field that was asked as it was typed asks nothing again: a press of half a second still is a click."""
+    sign_in(page, "/time-logs/")
+    page.locator("#filters").get_by_label("In notes").press_sequentially("day 4")
+    expect(total(page, "Logs")).to_have_text("1")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.get_by_role("link", name="Clear filters").click(delay=500)
+    expect(total(page, "Logs")).to_have_text("7")
+    assert page.url == f"{studio.url}/time-logs/"
+    assert [url for url in asked if "q=" in url] == []
+
+
+@pytest.mark.parametrize("press", ["short", "held"])
+def test_an_answer_waits_until_a_press_is_over(
+    studio: Studio, page: Page, sign_in: SignIn, press: str
+) -> None:
+    """A list drawn anew under the finger would swallow the click; one that is held for long is not waited for."""
+    sign_in(page, "/time-logs/")
+    page.goto(f"{studio.url}/time-logs/?q=day+4")
+    link = page.get_by_role("link", name="Clear filters")
+    link.hover()
+    page.evaluate("document.querySelector('#list').dataset.old = ''")
+    old = page.locator("#list[data-old]")
+    page.mouse.down()
+    with page.expect_response(lambda answer: "time-logs" in answer.url):
+        page.evaluate("htmx.trigger(document.body, 'time-logs-added')")
+    page.wait_for_timeout(200)
+    expect(old).to_have_count(1)
+    if press == "held":
+        expect(old).to_have_count(0)
+    page.mouse.up()
+    if press == "short":
+        expect(total(page, "Logs")).to_have_text("7")
+        assert page.url == f"{studio.url}/time-logs/"
 
 
 def test_older_and_newer(studio: Studio, page: Page, sign_in: SignIn) -> None:
