@@ -44,14 +44,14 @@ document.addEventListener("click", (event) => {
 // --- Presses: what is drawn anew between press and release swallows the click, so an answer waits for the release. A
 // press of more than a second is no click, and is not waited for.
 let pressed = null;
+let release = () => {};
 document.addEventListener("pointerdown", (event) => {
   if (!event.isPrimary || event.button !== 0) return;
-  pressed = new Promise((over) => {
-    const released = () => setTimeout(over);
-    for (const name of ["pointerup", "pointercancel"]) document.addEventListener(name, released, { once: true, capture: true });
-    setTimeout(over, 1000);
-  });
+  pressed = new Promise((over) => (release = over));
+  setTimeout(release, 1000);
 }, true);
+for (const name of ["click", "pointercancel"]) document.addEventListener(name, () => setTimeout(release), true);
+document.addEventListener("pointerup", () => setTimeout(release, 50), true); // a tap's click comes a moment after it
 document.addEventListener("htmx:beforeSend", ({ detail: { xhr } }) => {
   const answered = xhr.onload;
   xhr.onload = () => (pressed ? pressed.then(answered) : answered());

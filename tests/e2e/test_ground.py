@@ -158,6 +158,18 @@ def test_an_answer_waits_until_a_press_is_over(
         assert page.url == f"{studio.url}/time-logs/"
 
 
+def test_a_press_that_is_no_click_holds_nothing_back(studio: Studio, page: Page, sign_in: SignIn) -> None:
+    """The mouse is let go elsewhere than it was pressed, so no click follows: what is asked next is shown as ever."""
+    sign_in(page, "/time-logs/")
+    page.get_by_role("link", name="Today").hover()
+    page.mouse.down()
+    page.get_by_label("In notes").hover()
+    page.mouse.up()
+    page.get_by_label("In notes").focus()
+    page.keyboard.type("day 4")
+    expect(total(page, "Logs")).to_have_text("1")
+
+
 def test_older_and_newer(studio: Studio, page: Page, sign_in: SignIn) -> None:
     with tenant_scope(studio.admin.workspace_id):
         first = TimeLog.objects.order_by("spent_date")[0]
