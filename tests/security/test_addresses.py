@@ -222,6 +222,15 @@ def test_page_of_a_link_asks_for_it(page: str) -> None:
     assert client.post(page, {"key": "x", "csrfmiddlewaretoken": token[1]}).status_code == 200
 
 
+@pytest.mark.parametrize("place", ["/accounts/password/reset/link/", "/accounts/confirm-email/link/", "/shared/"])
+def test_link_whose_sign_was_escaped_is_answered_with_the_remedy(place: str) -> None:
+    answer = Client().get(f"{place}%231a-b2-c3")
+    assert answer.status_code == 404
+    assert "Write # there in the address" in words(answer)
+    assert "1a-b2-c3" not in answer.content.decode()
+    assert "Write #" not in words(Client().get(f"{place}1a-b2-c3"))
+
+
 @pytest.mark.parametrize(
     ("pasted", "key"),
     [
