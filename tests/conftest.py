@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,12 @@ LOCAL_HOSTS = {None, "localhost", "127.0.0.1"}  # None: data:, blob: and about: 
 
 failed_key = pytest.StashKey[bool]()
 finish_key = pytest.StashKey[Callable[[], None]]()
+
+
+def pytest_configure() -> None:
+    """A shell lets what it starts in the background ignore SIGINT, and what the tests start would inherit it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

@@ -194,8 +194,12 @@ def test_interrupt_that_reaches_make_alone_is_noticed(tmp_path: Path) -> None:
         ["make", "-C", tmp_path, "run"], stdout=subprocess.PIPE, text=True, start_new_session=True
     )
     with make:
-        assert make.stdout is not None
-        while make.stdout.readline() != "waiting\n":
-            assert make.poll() is None
-        make.send_signal(signal.SIGINT)
-        assert make.stdout.readline() == "noticed\n"
+        try:
+            assert make.stdout is not None
+            while make.stdout.readline() != "waiting\n":
+                assert make.poll() is None
+            make.send_signal(signal.SIGINT)
+            assert make.stdout.readline() == "noticed\n"
+        except BaseException:  # the end of the block waits for make, which may wait for ever
+            os.killpg(make.pid, signal.SIGKILL)
+            raise

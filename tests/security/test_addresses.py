@@ -222,7 +222,9 @@ def test_page_of_a_link_asks_for_it(page: str) -> None:
     assert client.post(page, {"key": "x", "csrfmiddlewaretoken": token[1]}).status_code == 200
 
 
-@pytest.mark.parametrize("place", ["/accounts/password/reset/link/", "/accounts/confirm-email/link/", "/shared/"])
+@pytest.mark.parametrize(
+    "place", ["/accounts/password/reset/link/", "/accounts/confirm-email/link/", "/shared/"]
+)
 def test_link_whose_sign_was_escaped_is_answered_with_the_remedy(place: str) -> None:
     answer = Client().get(f"{place}%231a-b2-c3")
     assert answer.status_code == 404
