@@ -526,7 +526,11 @@ class Batch:
             Adjustment.objects.filter(
                 workspace_id=self.workspace_id,
                 time_log__id__anyof=maybe,
-                status__in=(AdjustmentStatus.PENDING, AdjustmentStatus.ACCEPTED),
+                status__in=(
+                    AdjustmentStatus.PENDING,
+                    AdjustmentStatus.ACCEPTED,
+                    AdjustmentStatus.DISMISSED,
+                ),
             ).values_list("time_log_id", flat=True)
             if maybe
             else ()

@@ -47,8 +47,9 @@ def note_difference(
     is not given is as in the log.
 
     The same difference again changes nothing, a dismissed one included; another one takes the place of the one that
-    waits. None: there is no difference any more (what waited is withdrawn), or it was dismissed, or the log is not
-    settled (the sync changes it itself). An entry that moved to another client counts as gone from this one.
+    waits. None: there is no difference any more (what waited is withdrawn, and what was dismissed: once Harvest was as
+    settled, the same difference is a new one, and the old one must not be restored), or it was dismissed, or the log
+    is not settled (the sync changes it itself). An entry that moved to another client counts as gone from this one.
     """
     log = TimeLog.objects.select_for_update().filter(workspace_id=workspace_id, id=time_log_id).first()
     if log is None or log.settled_at is None:
@@ -80,9 +81,10 @@ def note_difference(
         and _read(last.before) == before
     ):
         return last if last.status == AdjustmentStatus.PENDING else None
-    _withdraw(workspace_id, time_log_id)
     if wanted == before:
+        _withdraw(workspace_id, time_log_id, AdjustmentStatus.PENDING, AdjustmentStatus.DISMISSED)
         return None
+    _withdraw(workspace_id, time_log_id)
     names = _Names(workspace_id, [one for one in (before, found) if one])
     parts = _parts(before, wanted)
     return Adjustment.objects.create(
@@ -115,12 +117,12 @@ def noted_difference(*, workspace_id: UUID, time_log_id: UUID) -> tuple[str, Any
 
 
 def withdraw_difference(*, workspace_id: UUID, time_log_id: UUID) -> None:
-    """Harvest holds again what the log holds: withdraw what waits; what was accepted meanwhile is to be taken back."""
+    """Harvest holds again what the log holds: none waits or stays dismissed, and accepted ones are to be undone."""
     accepted = Adjustment.objects.filter(
         workspace_id=workspace_id, time_log_id=time_log_id, status=AdjustmentStatus.ACCEPTED
     ).last()
     if accepted is None:
-        _withdraw(workspace_id, time_log_id)
+        _withdraw(workspace_id, time_log_id, AdjustmentStatus.PENDING, AdjustmentStatus.DISMISSED)
     else:
         note_difference(
             workspace_id=workspace_id, time_log_id=time_log_id, external_id=accepted.external_id, after={}
@@ -219,11 +221,17 @@ def _decide(
     return row
 
 
-def _withdraw(workspace_id: UUID, time_log_id: UUID) -> None:
+def _withdraw(workspace_id: UUID, time_log_id: UUID, *statuses: AdjustmentStatus) -> None:
+    """Those of these statuses (else the pending one) no longer hold.
+
+    Nobody decided that: who dismissed one before is in the audit trail.
+    """
     now = timezone.now()
     Adjustment.objects.filter(
-        workspace_id=workspace_id, time_log_id=time_log_id, status=AdjustmentStatus.PENDING
-    ).update(status=AdjustmentStatus.WITHDRAWN, decided_at=now, updated_at=now)
+        workspace_id=workspace_id,
+        time_log_id=time_log_id,
+        status__in=statuses or (AdjustmentStatus.PENDING,),
+    ).update(status=AdjustmentStatus.WITHDRAWN, decided_by=None, decided_at=now, updated_at=now)
 
 
 # --- What each side holds --------------------------------------------------------------------------------------------

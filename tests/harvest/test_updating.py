@@ -19,6 +19,7 @@ from harvest.payloads import read_time_entry
 from harvest.terms import load_terms
 from harvest.undo import undo_run
 from harvest.updating import bring_into_step
+from inbound.adjustments import dismiss_adjustment
 from inbound.models import Adjustment, TimeProposal
 from inbound.services import accept_proposal, dismiss_proposal
 from integrations.logs_side import values_of
@@ -244,6 +245,32 @@ def test_a_settled_log_stays_and_its_difference_waits(mapped: Studio) -> None:
     assert only_log(mapped).sync_state == "synced"
     with mapped.scope():
         assert not Adjustment.objects.filter(status="pending").exists()
+
+
+@pytest.mark.parametrize("state", ["differs", "held"])
+def test_a_dismissed_difference_ends_with_it_and_is_news_when_it_comes_again(
+    mapped: Studio, state: str
+) -> None:
+    """Whatever the log's state speaks of by then: what waits, or was decided, tells that there was a difference."""
+    pk = mapped.add_entry("Website", "Design", "2026-06-01", "1.00", "Header")
+    mapped.import_window()
+    with mapped.scope():
+        TimeLog.objects.update(settled_at=timezone.now())
+
+    def changed(hours: str) -> list[str]:
+        mapped.sandbox.account.edit_entry(pk, hours=hours)
+        mapped.import_window()
+        with mapped.scope():
+            return list(Adjustment.objects.order_by("id").values_list("status", flat=True))
+
+    assert changed("2.00") == ["pending"]
+    with mapped.scope():
+        dismiss_adjustment(adjustment=Adjustment.objects.get(), by=mapped.admin)
+    assert changed("2.00") == ["dismissed"]
+    with mapped.scope():
+        TimeLog.objects.update(sync_state=state)
+    assert changed("1.00") == ["withdrawn"]
+    assert changed("2.00") == ["withdrawn", "pending"]
 
 
 def test_an_edit_in_harvest_beats_a_deletion_here(mapped: Studio) -> None:

@@ -12,7 +12,7 @@ import pytest
 from django.db import connection
 from django.db.models import F
 from django.utils import timezone
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from accounts.errors import Forbidden, ServiceError
@@ -293,9 +293,7 @@ def test_undo_of_a_run_keeps_time_that_was_adjusted(admin: Membership, acme: Cli
 
 
 CHANGES = st.one_of(
-    st.just("gone"),
-    st.just("accept"),
-    st.just("dismiss"),
+    st.sampled_from(["gone", "back", "accept", "dismiss", "restore"]),
     st.fixed_dictionaries(
         {},
         optional={
@@ -314,6 +312,8 @@ CHANGES = st.one_of(
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(changes=st.lists(CHANGES, max_size=8))
+@example(changes=["gone", "dismiss", {}, "gone"])
+@example(changes=["gone", "dismiss", "back", "restore"])
 def test_log_with_adjustments_comes_to_what_harvest_holds(
     admin: Membership, acme: Client, changes: list[Any]
 ) -> None:
@@ -331,9 +331,22 @@ def test_log_with_adjustments_comes_to_what_harvest_holds(
                         adjustment=waits, by=admin
                     )
                 continue
-            after = None if change == "gone" else change
+            if change == "restore":
+                decided = Adjustment.objects.filter(time_log=log, status__in=[ACCEPTED, DISMISSED]).last()
+                if decided is not None:
+                    was = decided.status
+                    try:
+                        restore_adjustment(adjustment=decided, by=admin)
+                    except ServiceError:
+                        continue
+                    dismissed = dismissed and was != DISMISSED
+                continue
+            after = {"gone": None, "back": {}}.get(change, change) if isinstance(change, str) else change
             dismissed = dismissed and after == harvest
             harvest = after
+            if change == "back":  # as the sync says it
+                withdraw_difference(workspace_id=log.workspace_id, time_log_id=log.id)
+                continue
             note_difference(workspace_id=log.workspace_id, time_log_id=log.id, external_id="1", after=after)
         total = {(log.hourly_rate, log.billable): log.seconds}
         for row in Adjustment.objects.filter(time_log=log, status__in=[ACCEPTED, PENDING]):
@@ -375,6 +388,26 @@ def test_accept_dismiss_restore(admin: Membership, acme: Client) -> None:
             "adjustment": str(row.id), "time_log": str(row.time_log_id),
             "before": {"status": "pending"}, "after": {"status": "accepted"},
         }  # fmt: skip
+
+
+def test_dismissed_one_ends_when_harvest_is_as_settled_again(admin: Membership, acme: Client) -> None:
+    """Restored and accepted then, it would bill what Harvest does not hold; and the same difference later is news."""
+    log = settled_log(admin, acme)
+    row = noted(log, seconds=7200)
+    api = Api(admin)
+    api.post(f"inbound/adjustments/{row.id}/dismiss/")
+    assert note(log, seconds=7200) is None  # as long as it is the same it stays dismissed
+    assert api.get(f"inbound/adjustments/{row.id}/").json()["status"] == "dismissed"
+    assert note(log) is None
+    assert api.get(f"inbound/adjustments/{row.id}/").json()["status"] == "withdrawn"
+    answer = api.post(f"inbound/adjustments/{row.id}/restore/")
+    assert answer.status_code == 409
+    assert "no longer holds" in answer.json()["detail"]
+    assert noted(log, seconds=7200).id != row.id
+    with tenant_scope(admin.workspace_id):
+        assert states(log) == ["withdrawn", "pending"]
+        row.refresh_from_db()
+    assert row.decided_by is None  # Harvest has, and no person
 
 
 def test_decided_one_is_not_decided_otherwise(admin: Membership, acme: Client) -> None:
