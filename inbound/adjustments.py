@@ -82,7 +82,7 @@ def note_difference(
     ):
         return last if last.status == AdjustmentStatus.PENDING else None
     if wanted == before:
-        _withdraw(workspace_id, time_log_id, AdjustmentStatus.PENDING, AdjustmentStatus.DISMISSED)
+        _withdraw(workspace_id, time_log_id, dismissed_too=True)
         return None
     _withdraw(workspace_id, time_log_id)
     names = _Names(workspace_id, [one for one in (before, found) if one])
@@ -122,7 +122,7 @@ def withdraw_difference(*, workspace_id: UUID, time_log_id: UUID) -> None:
         workspace_id=workspace_id, time_log_id=time_log_id, status=AdjustmentStatus.ACCEPTED
     ).last()
     if accepted is None:
-        _withdraw(workspace_id, time_log_id, AdjustmentStatus.PENDING, AdjustmentStatus.DISMISSED)
+        _withdraw(workspace_id, time_log_id, dismissed_too=True)
     else:
         note_difference(
             workspace_id=workspace_id, time_log_id=time_log_id, external_id=accepted.external_id, after={}
@@ -221,17 +221,16 @@ def _decide(
     return row
 
 
-def _withdraw(workspace_id: UUID, time_log_id: UUID, *statuses: AdjustmentStatus) -> None:
-    """Those of these statuses (else the pending one) no longer hold.
+def _withdraw(workspace_id: UUID, time_log_id: UUID, *, dismissed_too: bool = False) -> None:
+    """The pending adjustment of a log, if any, no longer holds; where Harvest is as settled, no dismissed one does.
 
     Nobody decided that: who dismissed one before is in the audit trail.
     """
     now = timezone.now()
-    Adjustment.objects.filter(
-        workspace_id=workspace_id,
-        time_log_id=time_log_id,
-        status__in=statuses or (AdjustmentStatus.PENDING,),
-    ).update(status=AdjustmentStatus.WITHDRAWN, decided_by=None, decided_at=now, updated_at=now)
+    over = [AdjustmentStatus.PENDING, *([AdjustmentStatus.DISMISSED] if dismissed_too else [])]
+    Adjustment.objects.filter(workspace_id=workspace_id, time_log_id=time_log_id, status__in=over).update(
+        status=AdjustmentStatus.WITHDRAWN, decided_by=None, decided_at=now, updated_at=now
+    )
 
 
 # --- What each side holds --------------------------------------------------------------------------------------------

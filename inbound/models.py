@@ -115,7 +115,7 @@ class Adjustment(TenantModel):
 
     pending -> accepted or dismissed (both restorable, an accepted one until a statement takes it) or withdrawn (Harvest
     is again as settled, or has changed once more: a newer adjustment takes its place, so that nobody accepts what they
-    have not seen). At most one of a log is pending.
+    have not seen). dismissed -> withdrawn once Harvest is again as settled. At most one of a log is pending.
     """
 
     time_log = TenantForeignKey(TimeLog, on_delete=models.PROTECT, related_name="adjustments")

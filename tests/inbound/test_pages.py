@@ -16,7 +16,7 @@ from django.utils import timezone
 from accounts.models import Membership
 from accounts.tenancy import tenant_scope
 from clients.models import Client
-from inbound.adjustments import accept_adjustment
+from inbound.adjustments import accept_adjustment, note_difference, withdraw_difference
 from inbound.models import Adjustment, TimeProposal
 from inbound.views import signed_duration
 from tests.factories import (
@@ -245,12 +245,25 @@ def test_adjustment_shows_what_differs_side_by_side(
     assert '<small>1<span class="visually-hidden"> waiting' in page
 
 
+def test_withdrawn_adjustment_does_not_say_that_harvest_holds_it_now(
+    admin: Membership, acme: Client, browser: Browser
+) -> None:
+    log = make_time_log(admin, acme)
+    make_adjustment(log, seconds=5400)
+    assert "In Harvest now" in browser.get("/inbound/adjustments/").content.decode()
+    with tenant_scope(admin.workspace_id):
+        withdraw_difference(workspace_id=admin.workspace_id, time_log_id=log.id)
+    page = browser.get("/inbound/adjustments/?status=withdrawn").content.decode()
+    assert cells(page)["Time"] == ["1 h 00 m (1.00 h)", "1 h 30 m (1.50 h)"]
+    assert "In Harvest then" in page
+    assert "Harvest has changed again since" in page
+    assert "Harvest now" not in page
+
+
 def test_gone_entry_shows_all_there_was(admin: Membership, acme: Client, browser: Browser) -> None:
     log = make_time_log(admin, acme, notes="Header")
     with tenant_scope(admin.workspace_id):
         TimeLog.objects.update(settled_at=timezone.now())
-        from inbound.adjustments import note_difference
-
         note_difference(workspace_id=admin.workspace_id, time_log_id=log.id, external_id="4711", after=None)
     page = browser.get("/inbound/adjustments/").content.decode()
     found = cells(page)
